@@ -1,0 +1,336 @@
+//! The words of the domain: parsed once at the edge, never validated twice.
+//!
+//! A value of one of these types is valid by construction, so nothing below the edge checks again. Each parser says in
+//! its error what would be right, in words that can be shown to the caller, and never repeats what it was given.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// Why a text is not a value of the domain: a sentence for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub &'static str);
+
+/// A user's identity: a UUIDv7 (RFC 9562), so that users sort by their time of registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UserId(Uuid);
+
+impl UserId {
+    /// A new identity that no other user has.
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for UserId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Uuid::parse_str(text).map(Self).map_err(|_| Invalid("must be a UUID"))
+    }
+}
+
+/// An e-mail address: trimmed, in lower case (addresses are compared without case), 3 to 254 characters (RFC 5321).
+///
+/// Only the shape is checked (one `@` between a non-empty local part and a domain with a dot, no white space or control
+/// characters): whether somebody reads mail there is something no pattern can tell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Email(String);
+
+impl Email {
+    /// The longest address, in bytes (RFC 5321 section 4.5.3.1, as corrected by erratum 1690).
+    pub const MAX_LEN: usize = 254;
+
+    /// The address in the form that is stored and compared.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Email {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        const SHAPE: Invalid = Invalid("must be an e-mail address such as ada@example.com");
+        let email = text.trim().to_lowercase();
+        if email.len() > Self::MAX_LEN {
+            return Err(Invalid("must have at most 254 characters"));
+        }
+        let (local, domain) = email.rsplit_once('@').ok_or(SHAPE)?;
+        let domain_fits = domain.contains('.')
+            && domain.split('.').all(|label| {
+                !label.is_empty()
+                    && !label.starts_with('-')
+                    && !label.ends_with('-')
+                    && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+            });
+        let local_fits = !local.is_empty()
+            && local.len() <= 64
+            && local.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"@<>()[],;:\\\"".contains(c));
+        if domain_fits && local_fits { Ok(Self(email)) } else { Err(SHAPE) }
+    }
+}
+
+/// The name of a counter: `[a-z0-9][a-z0-9_-]{0,63}`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CounterName(Box<str>);
+
+impl CounterName {
+    /// The pattern of a name, as the OpenAPI file and error messages give it.
+    pub const PATTERN: &'static str = "^[a-z0-9][a-z0-9_-]{0,63}$";
+
+    const DEFAULT: &'static str = "default";
+
+    /// The counter that every user has, used by the calls that name none.
+    pub fn default_counter() -> Self {
+        Self(Self::DEFAULT.into())
+    }
+
+    /// Is this the counter that every user has?
+    pub fn is_default(&self) -> bool {
+        &*self.0 == Self::DEFAULT
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CounterName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for CounterName {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let fits = matches!(text.len(), 1..=64)
+            && text.bytes().all(|b| alphanumeric(b) || b == b'_' || b == b'-')
+            && text.bytes().next().is_some_and(alphanumeric);
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(Invalid("must have 1 to 64 characters, a-z, 0-9, _ and -, and begin with a letter or a digit"))
+        }
+    }
+}
+
+/// One counter of one user. Its text, `<user id>/<name>`, is its key in both stores: a user's counters stand together
+/// there, in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CounterId {
+    /// Whose counter it is.
+    pub user: UserId,
+    /// Which of the user's counters it is.
+    pub name: CounterName,
+}
+
+impl fmt::Display for CounterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.user, self.name)
+    }
+}
+
+/// What a counter stands at: 0 to 2^53 − 1, the integers that are exact in every JSON reader (RFC 8259 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub struct CounterValue(u64);
+
+impl CounterValue {
+    /// The top: 9,007,199,254,740,991.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
+    /// The value, or nothing where it lies above [`CounterValue::MAX`].
+    pub const fn new(value: u64) -> Option<Self> {
+        if value <= Self::MAX.0 { Some(Self(value)) } else { None }
+    }
+
+    /// The value as a plain integer.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The value `count` steps up, or nothing where that lies above the top.
+    pub fn checked_add(self, count: u64) -> Option<Self> {
+        self.0.checked_add(count).and_then(Self::new)
+    }
+}
+
+impl fmt::Display for CounterValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An `Idempotency-Key`: 1 to 255 visible ASCII characters. The draft's quoted form and the bare form are the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IdempotencyKey(Box<str>);
+
+impl IdempotencyKey {
+    /// The key as text, without quotes.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IdempotencyKey {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        const WRONG: Invalid = Invalid("must have 1 to 255 visible ASCII characters, bare or as a quoted string");
+        let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let key = match quoted {
+            // The escapes of a string of RFC 9651 section 3.3.3: \" and \\.
+            Some(inner) => {
+                let mut key = String::with_capacity(inner.len());
+                let mut characters = inner.chars();
+                while let Some(c) = characters.next() {
+                    match (c, c == '\\') {
+                        (_, true) => key.push(characters.next().filter(|c| matches!(c, '"' | '\\')).ok_or(WRONG)?),
+                        ('"', _) => return Err(WRONG),
+                        (c, _) => key.push(c),
+                    }
+                }
+                key
+            }
+            None => text.to_owned(),
+        };
+        if matches!(key.len(), 1..=255) && key.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(key.into()))
+        } else {
+            Err(WRONG)
+        }
+    }
+}
+
+/// A moment of wall-clock time, to the millisecond. Written as RFC 3339 in JSON.
+///
+/// Durations are never made from these: they come from a monotonic clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The time now, by this machine's clock.
+    pub fn now() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this is the home of the wall clock")]
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// The moment `millis` milliseconds after 1970-01-01T00:00:00Z.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    pub const fn millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970-01-01T00:00:00Z.
+    pub const fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+}
+
+impl std::ops::Add<Duration> for Timestamp {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
+        f.write_str(&moment.format(&Rfc3339).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)?;
+        i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_email_is_trimmed_and_compared_without_case() {
+        assert_eq!("  Ada@Example.COM ".parse::<Email>().unwrap().as_str(), "ada@example.com");
+        for bad in
+            ["", "ada", "@example.com", "ada@", "ada@example", "a b@example.com", "ada@exa..mple.com", "a@b@c.de"]
+        {
+            assert!(bad.parse::<Email>().is_err(), "{bad:?} was taken for an address");
+        }
+        assert!(format!("{}@example.com", "a".repeat(65)).parse::<Email>().is_err());
+        assert!(format!("a@{}.com", "b".repeat(250)).parse::<Email>().is_err());
+    }
+
+    #[test]
+    fn a_counter_name_keeps_to_its_pattern() {
+        for good in ["a", "0", "orders-2026_eu", &"a".repeat(64)] {
+            assert!(good.parse::<CounterName>().is_ok(), "{good:?} was refused");
+        }
+        for bad in ["", "-a", "_a", "A", "a/b", "a.b", "ä", &"a".repeat(65)] {
+            assert!(bad.parse::<CounterName>().is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn the_quoted_and_the_bare_idempotency_key_are_the_same() {
+        let bare: IdempotencyKey = "8e03978e-40d5".parse().unwrap();
+        assert_eq!(bare, "\"8e03978e-40d5\"".parse().unwrap());
+        assert_eq!(r#""a\"b\\c""#.parse::<IdempotencyKey>().unwrap().as_str(), r#"a"b\c"#);
+        for bad in ["", "\"\"", "a b", "\"a\"b\"", "\"a\\n\"", "é", &"x".repeat(256)] {
+            assert!(bad.parse::<IdempotencyKey>().is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_survives_json() {
+        let moment = Timestamp::from_millis(1_764_030_000_123);
+        let json = serde_json::to_string(&moment).unwrap();
+        assert_eq!(json, "\"2025-11-25T00:20:00.123Z\"");
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), moment);
+    }
+
+    #[test]
+    fn values_end_at_two_to_the_53rd_minus_one() {
+        assert_eq!(CounterValue::MAX.get(), 9_007_199_254_740_991);
+        assert_eq!(CounterValue::new(1 << 53), None);
+        assert_eq!(CounterValue::MAX.checked_add(1), None);
+    }
+}

@@ -1,0 +1,4 @@
+//! Incrementing integers as a service.
+pub mod domain;
+pub mod metrics;
+pub mod store;

@@ -1,0 +1,224 @@
+//! What the service needs of a database, and how a database fails.
+//!
+//! Two stores stand behind [`Store`]: MongoDB ([`mongo`]) and an embedded file ([`redb`]). Both keep the same promises
+//! and pass the same tests. What a batch of calls does to the counters is worked out in one pure place, [`plan`]; the
+//! stores only read what it needs to know and write what it says, in one transaction.
+
+pub mod instrumented;
+pub mod mongo;
+pub mod plan;
+pub mod redb;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{CounterId, CounterName, Email, Timestamp, UserId};
+pub use plan::{Action, Answer, Batch, Condition, Counter, Group, Key, Op, Outcome, Refusal, Rules};
+
+/// How long the answer to a keyed call is kept: 24 hours.
+pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A user as it is stored.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// The user's identity.
+    pub id: UserId,
+    /// The address that the user registered with.
+    pub email: Option<Email>,
+    /// The argon2id hash of the password as a PHC string.
+    pub password_hash: Option<PasswordHash>,
+    /// Tokens of another generation are revoked. A logout raises it by one.
+    pub token_generation: u64,
+    /// How many counters the user has.
+    pub counters: u64,
+    /// When the user registered.
+    pub created_at: Timestamp,
+}
+
+/// A user about to be stored.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// The user's identity.
+    pub id: UserId,
+    /// The address, unique among users with a password.
+    pub email: Email,
+    /// The hash of the password.
+    pub password_hash: PasswordHash,
+    /// The hash of the first token's `jti`.
+    pub token: TokenHash,
+    /// When the user registered.
+    pub created_at: Timestamp,
+}
+
+/// A password's hash, as a PHC string. Its `Debug` shows nothing of it.
+#[derive(Clone)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Wraps a PHC string.
+    pub fn new(phc: String) -> Self {
+        Self(phc)
+    }
+
+    /// The PHC string.
+    pub fn as_phc(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash([hidden])")
+    }
+}
+
+/// The SHA-256 of a token's `jti`, in hex: names a token without being one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenHash(pub String);
+
+/// A counter in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedCounter {
+    /// Its name.
+    pub name: CounterName,
+    /// What it stands at.
+    pub counter: Counter,
+}
+
+/// What kept a store from doing its work, for logs and metrics. Never shown to a caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cause {
+    /// One of a bounded set of words (`timeout`, `network`, …): the label `error_type`.
+    pub kind: &'static str,
+    /// The server's code, where it gave one: the label `db_response_status_code`.
+    pub code: Option<i32>,
+    /// More for the log; holds no secret, no host name and nothing that a caller sent.
+    pub detail: String,
+}
+
+impl Cause {
+    /// A cause without a server's code.
+    pub fn new(kind: &'static str, detail: impl Into<String>) -> Self {
+        Self { kind, code: None, detail: detail.into() }
+    }
+
+    /// The deadline of an operation passed.
+    pub fn timeout() -> Self {
+        Self::new("timeout", "the deadline of the operation passed")
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.detail)?;
+        self.code.map_or(Ok(()), |code| write!(f, " (code {code})"))
+    }
+}
+
+/// How a store fails. Every failure is either definite (nothing was applied) or [`StoreError::OutcomeUnknown`]; the two
+/// are never blurred.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Definite: the database does not answer or refuses to work; nothing was applied.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(Cause),
+    /// Definite: another writer held one of the records until the deadline; nothing was applied.
+    #[error("the store kept conflicting with another writer: {0}")]
+    Conflict(Cause),
+    /// Definite: another account with a password has this address; nothing was applied.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// Definite: a record is not as this program writes it; nothing was applied.
+    #[error("a stored record cannot be read: {0}")]
+    Corrupt(Cause),
+    /// The write was sent and its result never came: it may or may not have been applied.
+    #[error("the outcome of a write is unknown: {0}")]
+    OutcomeUnknown(Cause),
+}
+
+impl StoreError {
+    /// What lies behind it.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Unavailable(cause) | Self::Conflict(cause) | Self::Corrupt(cause) | Self::OutcomeUnknown(cause) => {
+                Some(cause)
+            }
+            Self::EmailTaken => None,
+        }
+    }
+
+    /// The word for the label `error_type`.
+    pub fn kind(&self) -> &'static str {
+        self.cause().map_or("email_taken", |cause| cause.kind)
+    }
+}
+
+/// A database of users and counters. Every operation ends within the store's deadline, by itself.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The value of `db.system.name`: `mongodb` or `redb`.
+    fn system(&self) -> &'static str;
+
+    /// How many batches are best under way at once.
+    fn flights(&self) -> usize;
+
+    /// Makes the store ready for work (indexes, validators); harmless to repeat. Until it has succeeded once, every
+    /// other operation answers [`StoreError::Unavailable`].
+    async fn prepare(&self) -> Result<(), PrepareError>;
+
+    /// Asks the database whether it works: a real question to the node that takes the writes, which writes nothing.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Does a whole batch, all or nothing, durably on a majority, and answers each operation in its place.
+    /// No two batches under way in this process may name the same counter.
+    async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError>;
+
+    /// Reads one counter, linearizably unless a setting says otherwise.
+    async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError>;
+
+    /// Up to `limit` counters of a user in the order of their names, those after `after`.
+    async fn counters(
+        &self,
+        user: UserId,
+        after: Option<&CounterName>,
+        limit: usize,
+    ) -> Result<Vec<NamedCounter>, StoreError>;
+
+    /// Removes a counter; `false` where there was none.
+    async fn delete_counter(&self, id: &CounterId) -> Result<bool, StoreError>;
+
+    /// Stores a new user; [`StoreError::EmailTaken`] where the address has an account.
+    async fn create_user(&self, user: &NewUser) -> Result<(), StoreError>;
+
+    /// The account with a password that was registered with this address.
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError>;
+
+    /// The user with this identity.
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// Notes the newest token of a user and answers the generation to sign it with; nothing where the user is gone.
+    async fn record_token(&self, id: UserId, token: &TokenHash) -> Result<Option<u64>, StoreError>;
+
+    /// Raises the generation, which revokes every token issued so far. Answers the new one; nothing where the user is gone.
+    async fn revoke_tokens(&self, id: UserId) -> Result<Option<u64>, StoreError>;
+
+    /// Removes a user with its counters and keys; `false` where there was none.
+    async fn delete_user(&self, id: UserId) -> Result<bool, StoreError>;
+
+    /// Lets go of the database.
+    async fn close(&self);
+}
+
+/// Why a store could not be made ready.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// The database is of a kind that cannot keep the promises, or refuses us: trying again is of no use. A sentence
+    /// that says what to do.
+    #[error("{0}")]
+    Refused(String),
+    /// It may work later.
+    #[error(transparent)]
+    NotYet(#[from] StoreError),
+}
