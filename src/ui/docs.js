@@ -202,11 +202,16 @@ function operationsByTag() {
 
 function renderParameters({ parameters }) {
   if (!parameters.length) return null;
-  const rows = parameters.map((parameter) => [
-    [code(parameter.name), el("span", { class: "quiet" }, ` ${parameter.in}${parameter.required ? ", required" : ""}`)],
-    typeCell(flatten(parameter.schema)),
-    prose(parameter.description),
-  ]);
+  const rows = parameters.map((parameter) => {
+    const schema = flatten(parameter.schema);
+    // A parameter that is optional is left out, never sent as null.
+    const type = [schema.type ?? []].flat().filter((name) => name !== "null");
+    return [
+      [code(parameter.name), el("span", { class: "quiet" }, ` ${parameter.in}${parameter.required ? ", required" : ""}`)],
+      typeCell({ ...schema, type }),
+      prose(parameter.description),
+    ];
+  });
   return [el("h4", {}, "Parameters"), table("Parameters", ["Name", "Type", "Meaning"], rows)];
 }
 
@@ -247,8 +252,14 @@ function renderAnswer(status, answer) {
         ]),
     ];
   });
+  // Several paragraphs are one for each problem: the codes say enough until they are looked at.
+  const description = (answer.description ?? "").trim();
+  const codes = Object.values(answer.content ?? {}).flatMap((media) => Object.keys(media.examples ?? {}));
+  const long = description.includes("\n\n") && codes.length > 0;
+  const about = long ? codes.flatMap((name, i) => [i ? ", " : "", code(name)]) : inline(description);
   return el("details", { class: "answer" },
-    el("summary", {}, el("span", { class: `status s${status[0]}` }, status), " ", inline(answer.description ?? "")),
+    el("summary", {}, el("span", { class: `status s${status[0]}` }, status), " ", about),
+    long ? prose(description) : null,
     headers.length ? table(`Headers of the answer ${status}`, ["Header", "Type", "Meaning"], headers) : null,
     contents,
     headers.length || contents.length ? null : el("p", { class: "quiet" }, "No body."));
@@ -269,6 +280,7 @@ function renderOperation(operation) {
       el("h4", {}, "Answers"),
       answers,
       el("h4", {}, "Try it"),
+      operation["x-takes-numbers"] ? el("p", { class: "quiet" }, "It is a real call: its numbers are taken for good.") : null,
       tryIt(operation)));
 }
 
