@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgMatches, Command};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -62,13 +62,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn command() -> Command {
-    let flag = |name: &'static str, env: String, help: String| {
-        Arg::new(env.clone())
-            .long(name)
-            .value_name("VALUE")
-            .global(true)
-            .help(format!("{help} [{env}]"))
-            .hide_short_help(false)
+    let flag = |name: String, env: String, help: String| {
+        Arg::new(env.clone()).long(name).value_name("VALUE").global(true).help(format!("{help} [{env}]"))
     };
     let mut command = Command::new(BUILD.name)
         .version(BUILD.version)
@@ -86,13 +81,12 @@ fn command() -> Command {
             ),
         );
     for setting in SETTINGS {
-        // A flag's name must live as long as the command; there is one command in a process.
         let (name, env, help) = if setting.secret {
             (setting.flag() + "-file", setting.file_name(), format!("A file with the secret {}", setting.name))
         } else {
             (setting.flag(), setting.name.to_owned(), setting.help.to_owned())
         };
-        command = command.arg(flag(name.leak(), env, help).value_parser(value_parser!(String)));
+        command = command.arg(flag(name, env, help));
     }
     command
 }

@@ -135,7 +135,7 @@ impl Code {
 pub struct Problem {
     /// Identifies the kind of problem: a URI that ends in the code.
     #[serde(rename = "type")]
-    #[schema(format = Uri)]
+    #[schema(format = "uri")]
     pub type_uri: String,
     /// The kind in words, the same for every occurrence.
     pub title: Cow<'static, str>,

@@ -191,7 +191,7 @@ async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, ServiceError> {
                 linearizable_reads: *linearizable_reads,
                 comment: *comment,
             };
-            Ok(Arc::new(MongoStore::new(settings).await.map_err(|error| refused(&error))?))
+            Ok(Arc::new(MongoStore::new(settings).map_err(|error| refused(&error))?))
         }
     }
 }

@@ -23,7 +23,7 @@ const PASSWORD_LEN: (usize, usize) = (8, 128);
 
 /// An e-mail address and a password.
 #[derive(ToSchema)]
-#[schema(example = json!({"email": "ada@example.com", "password": "correct horse battery"}), additional_properties = false)]
+#[schema(example = json!({"email": "ada@example.com", "password": "correct horse battery"}))]
 pub struct Credentials {
     /// Trimmed, and compared without case.
     #[schema(value_type = String, format = Email, min_length = 3, max_length = 254)]
@@ -44,7 +44,7 @@ impl Payload for Credentials {
 
 /// The password, once more, before something that cannot be undone.
 #[derive(ToSchema)]
-#[schema(example = json!({"password": "correct horse battery"}), additional_properties = false)]
+#[schema(example = json!({"password": "correct horse battery"}))]
 pub struct Confirmation {
     /// The password of the account.
     #[schema(value_type = String, format = Password, max_length = 128)]
@@ -81,7 +81,7 @@ pub struct SignedIn {
 #[derive(Serialize, ToSchema)]
 pub struct UserSummary {
     /// The user's identity.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     id: UserId,
     /// The user's address.
     #[schema(value_type = Option<String>, format = Email)]
@@ -119,7 +119,7 @@ pub struct Me {
 #[derive(Serialize, ToSchema)]
 pub struct UserDetails {
     /// The user's identity.
-    #[schema(value_type = String, format = Uuid)]
+    #[schema(value_type = String, format = "uuid")]
     id: UserId,
     /// The user's address.
     #[schema(value_type = Option<String>, format = Email)]

@@ -31,7 +31,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 #[into_params(parameter_in = Path)]
 pub struct NameParam {
     /// The counter's name. It is made at its first use.
-    #[param(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", min_length = 1, max_length = 64, example = "orders")]
+    #[param(rename = "name", value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", min_length = 1, max_length = 64, example = "orders")]
     _name: (),
 }
 
@@ -40,7 +40,7 @@ pub struct NameParam {
 #[into_params(parameter_in = Query)]
 pub struct CountParam {
     /// Take this many at once, as one contiguous block. Where it is sent, the answer tells the block.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 10_000, example = 5)]
+    #[param(rename = "count", value_type = Option<u32>, minimum = 1, maximum = 10_000, example = 5)]
     _count: (),
 }
 
@@ -50,7 +50,7 @@ pub struct CountParam {
 pub struct KeyParam {
     /// A call that is repeated with the same key, within 24 hours, is done once and answered the same
     /// (draft-ietf-httpapi-idempotency-key-header). 1 to 255 visible ASCII characters, bare or as a quoted string.
-    #[param(rename = "Idempotency-Key", value_type = Option<String>, min_length = 1, max_length = 255, pattern = "^[!#-~]+$")]
+    #[param(rename = "Idempotency-Key", value_type = String, required = false, min_length = 1, max_length = 255, pattern = "^[!#-~]+$")]
     _key: (),
 }
 
@@ -59,7 +59,7 @@ pub struct KeyParam {
 #[into_params(parameter_in = Header)]
 pub struct ConditionParam {
     /// Set only if the counter still has this ETag (RFC 9110 section 13.1.1).
-    #[param(rename = "If-Match", value_type = Option<String>, pattern = "^\\*$|^\"[0-9]+\"$", example = "\"17\"")]
+    #[param(rename = "If-Match", value_type = String, required = false, pattern = "^\\*$|^\"[0-9]+\"$", example = "\"17\"")]
     _if_match: (),
 }
 
@@ -68,10 +68,10 @@ pub struct ConditionParam {
 #[into_params(parameter_in = Query)]
 pub struct PageParams {
     /// How many counters, 100 where it is not sent.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1_000, example = 100)]
+    #[param(rename = "limit", value_type = Option<u32>, minimum = 1, maximum = 1_000, example = 100)]
     _limit: (),
     /// `next` of the page before.
-    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{2,86}$")]
+    #[param(rename = "cursor", value_type = String, required = false, pattern = "^[A-Za-z0-9_-]{2,86}$")]
     _cursor: (),
 }
 
@@ -126,7 +126,7 @@ pub struct Current {
 
 /// What to set a counter to.
 #[derive(ToSchema)]
-#[schema(example = json!({"current": 1000}), additional_properties = false)]
+#[schema(example = json!({"current": 1000}))]
 pub struct NewValue {
     /// The next number will be one more.
     #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]

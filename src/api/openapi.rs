@@ -11,7 +11,7 @@ use serde_json::json;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
@@ -105,7 +105,8 @@ fn response(status: u16, codes: &[Code]) -> Response {
     let mut response = ResponseBuilder::new().description(described.join("\n\n")).content(PROBLEM_JSON, content);
     for (name, kind, description) in headers(status) {
         let schema = ObjectBuilder::new().schema_type(kind).build();
-        response = response.header(name, HeaderBuilder::new().schema(schema).description(Some(description)).build());
+        response =
+            response.header(name, HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build());
     }
     response.build()
 }
@@ -176,7 +177,8 @@ pub fn description() -> OpenApi {
     Description::openapi()
 }
 
-/// Gives operations that share a handler an identity each: `next` by POST, `next_by_get` by GET.
+/// What the attributes of the handlers cannot say: operations that share a handler get an identity each (`next` by POST,
+/// `next_by_get` by GET), and bodies are closed, for unknown fields are refused.
 pub fn finish(mut openapi: OpenApi) -> OpenApi {
     for item in openapi.paths.paths.values_mut() {
         let post = item.post.as_ref().and_then(|operation| operation.operation_id.clone());
@@ -184,8 +186,17 @@ pub fn finish(mut openapi: OpenApi) -> OpenApi {
             get.operation_id = post.map(|id| format!("{id}_by_get"));
         }
     }
+    let schemas = openapi.components.iter_mut().flat_map(|components| &mut components.schemas);
+    for (name, schema) in schemas {
+        if let (true, RefOr::T(Schema::Object(body))) = (BODIES.contains(&name.as_str()), schema) {
+            body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
+    }
     openapi
 }
+
+/// The schemas of request bodies.
+const BODIES: &[&str] = &["Credentials", "Confirmation", "NewValue"];
 
 /// Does this operation take numbers, so that GET must not stand in for HEAD?
 pub fn takes_numbers(operation: &Operation) -> bool {
@@ -200,6 +211,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(openapi: &OpenApi) -> Router<S> 
         .route("/docs", get(|| asset("text/html; charset=utf-8", include_str!("../ui/docs.html"))))
         .route("/docs/docs.css", get(|| asset("text/css; charset=utf-8", include_str!("../ui/docs.css"))))
         .route("/docs/docs.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../ui/docs.js"))))
+        .route("/docs/icon.svg", get(|| asset("image/svg+xml", include_str!("../ui/icon.svg"))))
 }
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \

@@ -182,6 +182,8 @@ impl Tokens {
         let mut validation = Validation::new(Algorithm::HS256);
         // The crate's defaults are lax: a leeway of a minute, no check of nbf, iss and aud only where they are present.
         validation.leeway = 0;
+        // A token ends at the very second of `exp` (RFC 7519 section 4.1.4), not one later.
+        validation.reject_tokens_expiring_in_less_than = 1;
         validation.validate_nbf = true;
         validation.set_issuer(&[&issuer]);
         validation.set_audience(&[&audience]);

@@ -7,10 +7,9 @@ use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use opentelemetry_http::HeaderExtractor;
 use tracing::{Instrument, Span, field, info_span};

@@ -4,7 +4,8 @@
 use std::fmt;
 
 use opentelemetry::trace::TraceContextExt;
-use serde_json::{Map, Value, json};
+use serde::Serializer as _;
+use serde_json::{Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
@@ -32,34 +33,44 @@ where
     N: for<'a> FormatFields<'a> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut fields = Fields(Map::new());
+        let mut fields = Fields::default();
         event.record(&mut fields);
         let metadata = event.metadata();
-        let mut line = Map::new();
-        line.insert("timestamp".into(), json!(Timestamp::now()));
-        line.insert("level".into(), json!(metadata.level().as_str().to_lowercase()));
-        line.insert("message".into(), fields.0.remove("message").unwrap_or_default());
-        line.insert("target".into(), json!(metadata.target()));
+        let mut line: Vec<(&'static str, Value)> = vec![
+            ("timestamp", json!(Timestamp::now())),
+            ("level", json!(metadata.level().as_str().to_lowercase())),
+            ("message", fields.message),
+            ("target", json!(metadata.target())),
+        ];
         let context = opentelemetry::Context::current();
         let context = context.span().span_context().clone();
         if context.is_valid() {
-            line.insert("trace_id".into(), json!(context.trace_id().to_string()));
-            line.insert("span_id".into(), json!(context.span_id().to_string()));
-            line.insert("trace_flags".into(), json!(format!("{:02x}", context.trace_flags().to_u8())));
+            line.push(("trace_id", json!(context.trace_id().to_string())));
+            line.push(("span_id", json!(context.span_id().to_string())));
+            line.push(("trace_flags", json!(format!("{:02x}", context.trace_flags().to_u8()))));
         }
-        for (name, value) in fields.0 {
-            // What the service says of the line itself is not overwritten by an event's field.
-            line.entry(name).or_insert(value);
-        }
-        writeln!(writer, "{}", Value::Object(line))
+        line.extend(fields.others);
+        let mut text = Vec::with_capacity(512);
+        let mut json = serde_json::Serializer::new(&mut text);
+        json.collect_map(line).map_err(|_| fmt::Error)?;
+        // What serde_json writes is UTF-8.
+        writer.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)?;
+        writer.write_char('\n')
     }
 }
 
-struct Fields(Map<String, Value>);
+#[derive(Default)]
+struct Fields {
+    message: Value,
+    others: Vec<(&'static str, Value)>,
+}
 
 impl Fields {
     fn insert(&mut self, field: &Field, value: Value) {
-        self.0.insert(field.name().to_owned(), value);
+        match field.name() {
+            "message" => self.message = value,
+            name => self.others.push((name, value)),
+        }
     }
 }
 

@@ -44,8 +44,8 @@ impl SpanProcessor for Bounded {
         }
     }
 
-    fn force_flush_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.force_flush_with_timeout(timeout)
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
