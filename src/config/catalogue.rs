@@ -81,7 +81,7 @@ settings! {
     MONGODB_COMMENT = "COUNTER_MONGODB_COMMENT", "on", false,
         "Whether sampled MongoDB commands bear their `traceparent` as a comment: `on` or `off`.";
     LOG = "RUST_LOG", "info", false,
-        "What is logged, in the syntax of tracing-subscriber's EnvFilter, for example `info,counter_api=debug`.";
+        "What is logged, in the syntax of tracing-subscriber's EnvFilter, for example `info,counter_api=debug`. Other crates are never logged below `info`, for what they say there can hold secrets.";
     LOG_FORMAT = "COUNTER_LOG_FORMAT", "auto", false, "`json`, `pretty`, or `auto`: pretty on a terminal.";
 }
 
