@@ -121,7 +121,7 @@ impl<'a> Transaction<'a> {
         let expected = i64::try_from(updates.len()).unwrap_or(i64::MAX);
         let statements: Vec<Document> =
             updates.into_iter().map(|(id, change)| doc! { "q": { "_id": id }, "u": change }).collect();
-        // The driver's helpers update with one change for all; a command of many changes must be written out.
+        // The driver's own methods update with one change for all; a command of many changes must be written out.
         let mut command = doc! {
             "update": T::COLLECTION,
             "updates": statements,
