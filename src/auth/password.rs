@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use argon2::Argon2;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 use tracing::Span;
@@ -20,6 +20,10 @@ const MAX_WAITING: u32 = 64;
 /// Verified where there is no user, so that an unknown address takes as long as a wrong password. Nothing hashes to it.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2Q$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// Allocations beyond this size go back to the system as soon as they are freed: glibc's largest threshold for mmap, on
+/// 64 bits. Smaller ones it keeps, and so would keep the memory of a hash in every thread that ever made one.
+const GIVEN_BACK_AT_ONCE: usize = 33 * 1024 * 1024;
 
 /// Why a password was not hashed or verified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,10 +53,7 @@ impl Passwords {
     /// Hashes a new password.
     pub async fn hash(&self, password: SecretString, deadline: Instant) -> Result<PasswordHash, HashError> {
         self.run(deadline, move || {
-            let hash: argon2::password_hash::phc::PasswordHash = Argon2::default()
-                .hash_password(password.expose_secret().as_bytes())
-                .map_err(|error| HashError::Failed(error.to_string()))?;
-            Ok(PasswordHash::new(hash.to_string()))
+            make(&password).map(PasswordHash::new).map_err(|error| HashError::Failed(error.to_string()))
         })
         .await
     }
@@ -66,8 +67,8 @@ impl Passwords {
     ) -> Result<bool, HashError> {
         self.run(deadline, move || {
             let phc = hash.as_ref().map_or(NOBODY, PasswordHash::as_phc);
-            let fits = Argon2::default().verify_password(password.expose_secret().as_bytes(), phc).is_ok();
-            Ok(fits && hash.is_some())
+            // A hash that cannot be read fits no password.
+            Ok(fits(&password, phc).unwrap_or(false) && hash.is_some())
         })
         .await
     }
@@ -99,6 +100,42 @@ impl Passwords {
     }
 }
 
+/// Hashes with a new salt, to a PHC string.
+fn make(password: &SecretString) -> argon2::password_hash::Result<String> {
+    let (params, salt) = (Params::default(), Salt::generate());
+    let hash = Phc {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: (&params).try_into()?,
+        salt: Some(salt),
+        hash: Some(digest(password, &salt, params)?),
+    };
+    Ok(hash.to_string())
+}
+
+/// Hashes with the salt and the parameters of a PHC string, and compares in constant time.
+fn fits(password: &SecretString, phc: &str) -> argon2::password_hash::Result<bool> {
+    let hash = Phc::new(phc)?;
+    let (Some(salt), Some(expected)) = (hash.salt, hash.hash) else { return Ok(false) };
+    let ours = hash.algorithm == Algorithm::Argon2id.ident() && hash.version == Some(Version::V0x13.into());
+    Ok(ours && digest(password, &salt, Params::try_from(&hash)?)? == expected)
+}
+
+fn digest(password: &SecretString, salt: &[u8], params: Params) -> argon2::password_hash::Result<Output> {
+    let blocks = params.block_count();
+    // The memory that is asked for but not used is never touched, so it costs nothing.
+    let mut memory = Vec::with_capacity(blocks.max(GIVEN_BACK_AT_ONCE / Block::SIZE));
+    memory.resize(blocks, Block::default());
+    let mut output = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into_with_memory(
+        password.expose_secret().as_bytes(),
+        salt,
+        &mut output,
+        &mut memory,
+    )?;
+    Ok(Output::new(&output)?)
+}
+
 impl Default for Passwords {
     fn default() -> Self {
         Self::new()
@@ -123,6 +160,15 @@ mod tests {
         assert!(!passwords.verify("battery staple".into(), Some(hash), soon()).await.unwrap());
     }
 
+    #[test]
+    fn a_hash_is_what_the_library_itself_would_make_and_take() {
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let password = SecretString::from("correct horse");
+        let library: Phc = Argon2::default().hash_password(b"correct horse").unwrap();
+        assert!(fits(&password, &library.to_string()).unwrap());
+        assert!(Argon2::default().verify_password(b"correct horse", make(&password).unwrap().as_str()).is_ok());
+    }
+
     #[tokio::test]
     async fn nobody_has_no_password_and_the_parameters_of_everybody() {
         let passwords = Passwords::new();
@@ -130,7 +176,7 @@ mod tests {
         let hash = passwords.hash("correct horse".into(), soon()).await.unwrap();
         let parameters = |phc: &str| phc.split('$').take(4).collect::<Vec<_>>().join("$");
         assert_eq!(parameters(hash.as_phc()), parameters(NOBODY));
-        let parsed = argon2::password_hash::phc::PasswordHash::new(NOBODY).unwrap();
+        let parsed = Phc::new(NOBODY).unwrap();
         assert_eq!(parsed.hash.unwrap().len(), 32);
     }
 
