@@ -234,7 +234,7 @@ impl Timestamp {
     pub fn now() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is the home of the wall clock")]
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Self(0) + since
     }
 
     /// The moment `millis` milliseconds after 1970-01-01T00:00:00Z.
@@ -257,7 +257,9 @@ impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        let millis = i64::try_from(duration.as_secs()).ok().and_then(|seconds| seconds.checked_mul(1000));
+        let millis = millis.map_or(i64::MAX, |millis| millis.saturating_add(duration.subsec_millis().into()));
+        Self(self.0.saturating_add(millis))
     }
 }
 

@@ -6,6 +6,7 @@
 //! from a monotonic clock.
 #![expect(clippy::disallowed_macros, reason = "this is the home of the metrics macros")]
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use metrics::{Gauge, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
@@ -140,6 +141,33 @@ catalogue! {
     TARGET_INFO = "target_info" Kind::Gauge, ["service_name", "service_version", "service_instance_id"],
         "Always 1; the resource that the traces bear as well.",
         "It joins metrics to traces; nothing to do.";
+}
+
+/// `docs/metrics.md`.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         <!-- Printed by `counter-api reference metrics`; change src/metrics.rs, then `make reference`. -->\n\n\
+         Served as `/metrics` on the admin listener. Names are OpenTelemetry's semantic conventions (v1.44) in Prometheus'\n\
+         spelling; what is ours alone begins with `counter_api_`. Durations are in seconds.\n",
+    );
+    for metric in CATALOGUE {
+        let kind = match metric.kind {
+            Kind::Counter => "counter".to_owned(),
+            Kind::Gauge => "gauge".to_owned(),
+            Kind::Histogram(buckets) => {
+                let bounds: Vec<_> = buckets.iter().map(f64::to_string).collect();
+                format!("histogram with the bounds {}", bounds.join(", "))
+            }
+        };
+        let labels = match metric.labels {
+            [] => "no labels".to_owned(),
+            labels => format!("labels `{}`", labels.join("`, `")),
+        };
+        let (name, help, action) = (metric.name, metric.help, metric.action);
+        let _ = write!(text, "\n## `{name}`\n\nA {kind}; {labels}.\n\n{help}\n\nWhen it looks wrong: {action}\n");
+    }
+    text
 }
 
 /// Installs the recorder, describes every metric and sets those that plausibly move to zero, so that a rule or a

@@ -1,1 +1,298 @@
+//! The real store: a MongoDB replica set, written with `w: majority, j: true` and read from its primary.
+//!
+//! `commit.rs` does batches, `transaction.rs` is what they are made of, `error.rs` says what a failure may have done,
+//! `documents.rs` and `schema.rs` say what is stored. Every command passes through `call.rs`, which gives it its
+//! deadline, its span and its comment.
 
+mod call;
+mod commit;
+mod counters;
+mod deadline;
+mod documents;
+mod error;
+mod schema;
+mod transaction;
+mod users;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mongodb::bson::doc;
+use mongodb::error::ErrorKind;
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
+use mongodb::{Client, Collection, Database};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::OnceCell;
+
+use super::instrumented::Instrumented;
+use super::{
+    Answer, Batch, Cause, Counter, NamedCounter, NewUser, PrepareError, Rules, Store, StoreError, TokenHash, User,
+};
+use crate::domain::{CounterId, CounterName, Email, UserId};
+use deadline::Deadline;
+use documents::Stored;
+use error::Effect;
+
+/// The value of `db.system.name`.
+const SYSTEM: &str = "mongodb";
+/// What a command belongs to that concerns no collection.
+const NO_COLLECTION: &str = "";
+
+/// How a [`MongoStore`] finds its servers and what it does there.
+#[derive(Debug)]
+pub struct MongoSettings<'a> {
+    /// The connection string. What it says of concerns, read preference, retries and time-outs is overruled.
+    pub uri: &'a SecretString,
+    /// The database.
+    pub database: String,
+    /// What operations do.
+    pub rules: Rules,
+    /// How long one operation may take, its retries included.
+    pub timeout: Duration,
+    /// Whether a counter is read with read concern `linearizable` rather than `majority`.
+    pub linearizable_reads: bool,
+    /// Whether commands of sampled spans bear their `traceparent` as a comment.
+    pub comment: bool,
+}
+
+/// The store in a MongoDB replica set.
+pub struct MongoStore {
+    uri: ConnectionString,
+    database: String,
+    rules: Rules,
+    timeout: Duration,
+    linearizable_reads: bool,
+    comment: bool,
+    measured: Instrumented,
+    connection: OnceCell<Connection>,
+    prepared: AtomicBool,
+}
+
+/// The driver's handles, made by the first `prepare`.
+struct Connection {
+    client: Client,
+    database: Database,
+}
+
+impl Connection {
+    /// The collection of these documents.
+    fn collection<T: Stored>(&self) -> Collection<T> {
+        self.database.collection(T::COLLECTION)
+    }
+}
+
+impl MongoStore {
+    /// A store that connects when it is prepared. The error is a sentence that shows nothing of the connection string,
+    /// for that holds a password.
+    pub fn new(settings: MongoSettings<'_>) -> Result<Self, String> {
+        let uri = ConnectionString::parse(settings.uri.expose_secret()).map_err(|_| {
+            "is not a MongoDB connection string: it must look like \
+             mongodb://[user:password@]host[:port][,host[:port]]/[authentication database][?options], \
+             with every special character of the user and the password in percent-encoding"
+                .to_owned()
+        })?;
+        Ok(Self {
+            uri,
+            measured: Instrumented::new(SYSTEM, settings.database.clone()),
+            database: settings.database,
+            rules: settings.rules,
+            timeout: settings.timeout,
+            linearizable_reads: settings.linearizable_reads,
+            comment: settings.comment,
+            connection: OnceCell::new(),
+            prepared: AtomicBool::new(false),
+        })
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.timeout)
+    }
+
+    /// The driver's handles, once the store is prepared.
+    fn connection(&self) -> Result<&Connection, StoreError> {
+        self.connection
+            .get()
+            .filter(|_| self.prepared.load(Ordering::Acquire))
+            .ok_or_else(|| StoreError::Unavailable(Cause::new("not_prepared", "the store has not been prepared yet")))
+    }
+
+    async fn connect(&self) -> Result<&Connection, PrepareError> {
+        self.connection
+            .get_or_try_init(|| async {
+                // Resolves the names of a mongodb+srv:// string, which is why it is not done in `new`.
+                let options = ClientOptions::parse(self.uri.clone()).await.map_err(|error| cannot_connect(&error))?;
+                let options = adapt(options, self.timeout);
+                let client = Client::with_options(options).map_err(|error| cannot_connect(&error))?;
+                Ok(Connection { database: client.database(&self.database), client })
+            })
+            .await
+    }
+}
+
+/// What does not depend on any server is refused for good, a name that cannot be resolved is not.
+fn cannot_connect(error: &mongodb::error::Error) -> PrepareError {
+    match *error.kind {
+        ErrorKind::DnsResolve { .. } => PrepareError::NotYet(error::classify(error, Effect::None)),
+        ErrorKind::InvalidTlsConfig { .. } => {
+            PrepareError::Refused("The TLS options or files that the MongoDB connection string names are wrong.".into())
+        }
+        _ => PrepareError::Refused(
+            "The options of the MongoDB connection string do not fit together or are unknown.".into(),
+        ),
+    }
+}
+
+/// Sets what the promises rest on, whatever the connection string says, and time-outs in seconds where the driver's are
+/// up to 30.
+fn adapt(mut options: ClientOptions, timeout: Duration) -> ClientOptions {
+    let patience = timeout.min(Duration::from_secs(2));
+    options.app_name = Some("counter-api".to_owned());
+    // wtimeout: or else the server would go on waiting for a majority that is gone, long after we have given up.
+    let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build();
+    options.write_concern = Some(majority);
+    options.read_concern = Some(ReadConcern::majority());
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    options.retry_writes = Some(true);
+    options.retry_reads = Some(true);
+    options.server_selection_timeout = Some(patience);
+    options.connect_timeout = Some(patience);
+    // A server that came back is seen within about this time.
+    options.heartbeat_freq = Some(Duration::from_secs(1));
+    // A pool that is never empty, so that no call pays for a connection; and room for reads beside the few writes.
+    options.min_pool_size = options.min_pool_size.or(Some(4));
+    options.max_pool_size = options.max_pool_size.or(Some(32));
+    options
+}
+
+#[async_trait]
+impl Store for MongoStore {
+    fn system(&self) -> &'static str {
+        SYSTEM
+    }
+
+    fn flights(&self) -> usize {
+        2
+    }
+
+    async fn prepare(&self) -> Result<(), PrepareError> {
+        let connection = self.connect().await?;
+        self.make_schema(connection).await?;
+        // It waits for no primary by itself; after the schema's commands there is one.
+        let _ = tokio::time::timeout(self.timeout, connection.client.warm_connection_pool()).await;
+        self.prepared.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ping_primary(self.connection()?).await
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
+        self.commit_batch(batch).await
+    }
+
+    async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError> {
+        Ok(self.read_counters(&[id], self.deadline()).await?.remove(id))
+    }
+
+    async fn counters(
+        &self,
+        user: UserId,
+        after: Option<&CounterName>,
+        limit: usize,
+    ) -> Result<Vec<NamedCounter>, StoreError> {
+        self.list_counters(user, after, limit).await
+    }
+
+    async fn delete_counter(&self, id: &CounterId) -> Result<bool, StoreError> {
+        self.remove_counter(id).await
+    }
+
+    async fn create_user(&self, user: &NewUser) -> Result<(), StoreError> {
+        self.insert_user(user).await
+    }
+
+    async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
+        // Says the same as the unique index does, or else the index would not be used.
+        self.find_user(doc! { "email": email.as_str(), "password_hash": { "$exists": true } }).await
+    }
+
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        self.find_user(doc! { "_id": id.to_string() }).await
+    }
+
+    async fn record_token(&self, id: UserId, token: &TokenHash) -> Result<Option<u64>, StoreError> {
+        self.update_generation(id, doc! { "$set": { "token": &token.0 } }).await
+    }
+
+    async fn revoke_tokens(&self, id: UserId) -> Result<Option<u64>, StoreError> {
+        self.update_generation(id, doc! { "$inc": { "token_generation": 1_i64 } }).await
+    }
+
+    async fn delete_user(&self, id: UserId) -> Result<bool, StoreError> {
+        self.remove_user(id).await
+    }
+
+    async fn close(&self) {
+        if let Some(connection) = self.connection.get() {
+            self.prepared.store(false, Ordering::Release);
+            // Transactions that were given up are aborted in the background: they get a moment for it.
+            let _ = tokio::time::timeout(Duration::from_secs(2), connection.client.clone().shutdown()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::CounterValue;
+
+    fn store(uri: &str) -> Result<MongoStore, String> {
+        MongoStore::new(MongoSettings {
+            uri: &SecretString::from(uri),
+            database: "thinkific_challenge".into(),
+            rules: Rules { initial_value: CounterValue::default(), counters_per_user: 10 },
+            timeout: Duration::from_secs(5),
+            linearizable_reads: true,
+            comment: true,
+        })
+    }
+
+    #[test]
+    fn a_wrong_connection_string_is_not_repeated_in_the_error() {
+        for uri in [
+            "mongodb://ada:s3cret@",
+            "s3cret",
+            "mongodb://ada:s3cret@host/?tls=s3cret",
+            "mongodb://ada:s3@cret@host/",
+            "mongodb://host/?w=majority&readPreference=s3cret",
+        ] {
+            let error = store(uri).err().unwrap();
+            assert!(!error.contains("cret") && !error.contains("ada"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_not_prepared_says_so() {
+        let store = store("mongodb://127.0.0.1:1/").unwrap();
+        assert_eq!(store.ping().await.unwrap_err().kind(), "not_prepared");
+        assert_eq!(store.user(UserId::generate()).await.unwrap_err().kind(), "not_prepared");
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn the_connection_string_cannot_weaken_the_promises() {
+        let uri = "mongodb://h/?w=1&journal=false&retryWrites=false&readPreference=secondary&readConcernLevel=local";
+        let options = adapt(ClientOptions::parse(uri).await.unwrap(), Duration::from_millis(500));
+        let write_concern = options.write_concern.unwrap();
+        assert_eq!(write_concern.w, Some(Acknowledgment::Majority));
+        assert_eq!(write_concern.journal, Some(true));
+        assert_eq!(options.retry_writes, Some(true));
+        assert_eq!(options.read_concern, Some(ReadConcern::majority()));
+        assert_eq!(options.selection_criteria, Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)));
+        assert_eq!(options.server_selection_timeout, Some(Duration::from_millis(500)));
+    }
+}

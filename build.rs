@@ -1,0 +1,24 @@
+//! Takes down which commit is built and with which compiler.
+
+use std::process::Command;
+
+fn main() {
+    let revision = std::env::var("COUNTER_REVISION").ok();
+    let revision = revision.or_else(|| output("git", &["rev-parse", "--short=12", "HEAD"]));
+    let rustc = output(&std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()), &["--version"]);
+    println!("cargo:rustc-env=COUNTER_REVISION={}", revision.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=COUNTER_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
+    println!("cargo:rerun-if-env-changed=COUNTER_REVISION");
+    // A commit changes the log of HEAD. Outside of a checkout neither is there.
+    for file in [".git/HEAD", ".git/logs/HEAD"] {
+        if std::path::Path::new(file).exists() {
+            println!("cargo:rerun-if-changed={file}");
+        }
+    }
+    println!("cargo:rerun-if-changed=build.rs");
+}
+
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

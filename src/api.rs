@@ -1,0 +1,6 @@
+//! The API's handlers, one file for each family of endpoints.
+
+pub mod account;
+pub mod counter;
+pub mod health;
+pub mod openapi;

@@ -1,0 +1,342 @@
+//! Everything that can go wrong for a caller, as problem details (RFC 9457). Pure: nothing is logged here.
+//!
+//! The catalogue [`Code`] is the contract: a code is written once, with its status and its title. [`ApiError`] is one
+//! occurrence. What must not be shown to the caller ([`ApiError::cause`]) travels beside the answer, for the one log line
+//! that `middleware/observe.rs` writes.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use opentelemetry::trace::TraceContextExt;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::store::{Refusal, StoreError};
+
+/// The media type of every problem.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+const TYPE_BASE: &str = "https://counter-api.dev/problems/";
+
+macro_rules! codes {
+    ($($variant:ident = $code:literal $status:literal, $title:literal, $meaning:literal;)*) => {
+        /// The codes of the contract.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $meaning] $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of their statuses.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The code as the caller sees it.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// The answer's status.
+            pub fn status(self) -> StatusCode {
+                let status = match self { $(Self::$variant => $status),* };
+                StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            /// The problem's title: the same for every occurrence.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title),* }
+            }
+
+            /// When it happens and what to do, for the documentation.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning),* }
+            }
+        }
+    };
+}
+
+codes! {
+    MalformedBody = "malformed_body" 400, "The body cannot be read",
+        "The body is no JSON (or form) at all: a syntax error, text after the end, or nothing.";
+    MalformedQuery = "malformed_query" 400, "The query string cannot be read",
+        "A parameter is unknown or repeated, or its encoding is broken.";
+    ConflictingTokens = "conflicting_tokens" 400, "Two different tokens",
+        "The Authorization header and the query parameter `token` hold different tokens.";
+    TokenMissing = "token_missing" 401, "A token is required",
+        "Send `Authorization: Bearer <token>`.";
+    TokenInvalid = "token_invalid" 401, "The token is not valid",
+        "It is not one of ours, or its signature does not match. Log in again.";
+    TokenExpired = "token_expired" 401, "The token has expired",
+        "Log in again.";
+    TokenRevoked = "token_revoked" 401, "The token was revoked",
+        "Its user logged out or was deleted. Log in again.";
+    InvalidCredentials = "invalid_credentials" 401, "E-mail address or password is wrong",
+        "The same answer whether the address is unknown or the password wrong.";
+    NotFound = "not_found" 404, "Not found",
+        "No such route, or no such counter.";
+    MethodNotAllowed = "method_not_allowed" 405, "The method is not allowed here",
+        "The header `Allow` lists the methods that are.";
+    NotAcceptable = "not_acceptable" 406, "No acceptable representation",
+        "`Accept` excludes application/json, the only thing there is.";
+    RequestTimeout = "request_timeout" 408, "The request came too slowly",
+        "The body was not complete within its deadline. Nothing was done.";
+    EmailTaken = "email_taken" 409, "The e-mail address has an account",
+        "Log in, or register another address.";
+    CounterExhausted = "counter_exhausted" 409, "The counter is at its top",
+        "The numbers asked for would pass 9,007,199,254,740,991. Nothing was taken.";
+    IdempotencyKeyInFlight = "idempotency_key_in_flight" 409, "The first call with this key is still under way",
+        "Repeat after `Retry-After`.";
+    QuotaReached = "quota_reached" 409, "No more counters",
+        "The user has as many counters as it may have. Delete one.";
+    PreconditionFailed = "precondition_failed" 412, "The counter has changed",
+        "`If-Match` names another version. Read the counter and decide anew.";
+    BodyTooLarge = "body_too_large" 413, "The body is too large",
+        "A body has at most 16 KiB.";
+    UnsupportedMediaType = "unsupported_media_type" 415, "The body's media type is not supported",
+        "Send application/json (or, where the call says so, application/x-www-form-urlencoded) and say so in `Content-Type`.";
+    InvalidField = "invalid_field" 422, "A value is not acceptable",
+        "`errors` names each field and says what would be right.";
+    IdempotencyKeyReused = "idempotency_key_reused" 422, "The key was used for another request",
+        "An Idempotency-Key stands for one request: same method, route, counter, count and body.";
+    RateLimited = "rate_limited" 429, "Too many requests",
+        "Repeat after `Retry-After`.";
+    Internal = "internal" 500, "Something is wrong on our side",
+        "A bug. Report it with the `trace_id`.";
+    StoreUnavailable = "store_unavailable" 503, "The database does not answer",
+        "Nothing was done. Repeat after `Retry-After`.";
+    Overloaded = "overloaded" 503, "Too many calls are waiting",
+        "Nothing was done. Repeat after `Retry-After`.";
+    Draining = "draining" 503, "This replica is stopping",
+        "Nothing was done. Repeat at once: another replica answers.";
+    OutcomeUnknown = "outcome_unknown" 503, "The outcome is unknown",
+        "It may or may not have been done. With an Idempotency-Key, repeat until the answer is another one; without, a number may be skipped.";
+}
+
+impl Code {
+    /// The problem type's URI.
+    pub fn type_uri(self) -> String {
+        format!("{TYPE_BASE}{}", self.as_str())
+    }
+
+    /// How long a caller waits before it repeats, unless the occurrence knows better.
+    fn default_retry_after(self) -> Option<Duration> {
+        match self {
+            Self::StoreUnavailable | Self::Overloaded | Self::OutcomeUnknown | Self::IdempotencyKeyInFlight => {
+                Some(Duration::from_secs(1))
+            }
+            Self::Draining => Some(Duration::ZERO),
+            _ => None,
+        }
+    }
+}
+
+/// A problem as it is sent (RFC 9457 section 3).
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Identifies the kind of problem: a URI that ends in the code.
+    #[serde(rename = "type")]
+    #[schema(format = "uri")]
+    pub type_uri: String,
+    /// The kind in words, the same for every occurrence.
+    pub title: Cow<'static, str>,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What happened this time and what would be right.
+    pub detail: Cow<'static, str>,
+    /// The kind as a word, to switch on.
+    pub code: Cow<'static, str>,
+    /// The trace to name when asking for help (W3C Trace Context).
+    #[schema(pattern = "^[0-9a-f]{32}$")]
+    pub trace_id: String,
+    /// What is wrong with which field.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    #[schema(required = false)]
+    pub errors: Vec<FieldError>,
+}
+
+/// What is wrong with one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    /// The field of the body, the parameter or the header.
+    pub field: Cow<'static, str>,
+    /// What would be right.
+    pub message: Cow<'static, str>,
+}
+
+/// One occurrence of a problem.
+#[derive(Debug, Clone)]
+pub struct ApiError {
+    code: Code,
+    detail: Cow<'static, str>,
+    fields: Vec<FieldError>,
+    headers: HeaderMap,
+    retry_after: Option<Duration>,
+    cause: Option<String>,
+}
+
+impl ApiError {
+    /// A problem whose detail is the code's own meaning.
+    pub fn new(code: Code) -> Self {
+        Self {
+            code,
+            detail: code.meaning().into(),
+            fields: Vec::new(),
+            headers: HeaderMap::new(),
+            retry_after: code.default_retry_after(),
+            cause: None,
+        }
+    }
+
+    /// `invalid_field` for one field.
+    pub fn field(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::fields(vec![FieldError { field: field.into(), message: message.into() }])
+    }
+
+    /// `invalid_field` for several fields.
+    pub fn fields(fields: Vec<FieldError>) -> Self {
+        let detail =
+            fields.iter().map(|fault| format!("{} {}", fault.field, fault.message)).collect::<Vec<_>>().join("; ");
+        Self { fields, ..Self::new(Code::InvalidField).with_detail(detail) }
+    }
+
+    /// `method_not_allowed` with the methods that are.
+    pub fn method_not_allowed(allow: &str) -> Self {
+        let mut error = Self::new(Code::MethodNotAllowed).with_detail(format!("Allowed here: {allow}."));
+        if let Ok(allow) = HeaderValue::from_str(allow) {
+            error.headers.insert(ALLOW, allow);
+        }
+        error
+    }
+
+    /// Says what happened this time. Must hold no secret and nothing internal.
+    pub fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// Says when repeating makes sense.
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    /// Adds what lies behind it, for the log only. Must hold no secret.
+    pub fn with_cause(mut self, cause: impl ToString) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// The kind.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What is wrong with which field.
+    pub fn into_fields(self) -> Vec<FieldError> {
+        self.fields
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(after) = self.retry_after {
+            // Rounded up: a caller that repeats too early is refused again.
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u32));
+        }
+        if self.code.status() == StatusCode::UNAUTHORIZED {
+            // RFC 6750 section 3: no error code where the request came without a token.
+            let challenge = match self.code {
+                Code::TokenMissing | Code::InvalidCredentials => "Bearer realm=\"counter-api\"",
+                Code::TokenExpired => {
+                    "Bearer realm=\"counter-api\", error=\"invalid_token\", error_description=\"The token has expired\""
+                }
+                Code::TokenRevoked => {
+                    "Bearer realm=\"counter-api\", error=\"invalid_token\", error_description=\"The token was revoked\""
+                }
+                _ => "Bearer realm=\"counter-api\", error=\"invalid_token\"",
+            };
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        headers
+    }
+}
+
+/// What an answer leaves for the request's log line and metrics.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// The problem's code.
+    pub code: Code,
+    /// What lies behind it; never shown to the caller.
+    pub cause: Option<String>,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let headers = self.headers();
+        let problem = Problem {
+            type_uri: self.code.type_uri(),
+            title: self.code.title().into(),
+            status: self.code.status().as_u16(),
+            detail: self.detail,
+            code: self.code.as_str().into(),
+            trace_id: opentelemetry::Context::current().span().span_context().trace_id().to_string(),
+            errors: self.fields,
+        };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (self.code.status(), headers, body).into_response();
+        response.extensions_mut().insert(Reported { code: self.code, cause: self.cause });
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let code = match error {
+            // 503 means that a dependency is down, 500 that there is a bug: a record that cannot be read is one.
+            StoreError::Unavailable(_) | StoreError::Conflict(_) => Code::StoreUnavailable,
+            StoreError::OutcomeUnknown(_) => Code::OutcomeUnknown,
+            StoreError::Corrupt(_) => Code::Internal,
+            StoreError::EmailTaken => Code::EmailTaken,
+        };
+        Self::new(code).with_cause(error)
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(match refusal {
+            Refusal::CounterExhausted => Code::CounterExhausted,
+            Refusal::PreconditionFailed => Code::PreconditionFailed,
+            Refusal::QuotaReached => Code::QuotaReached,
+            Refusal::UserGone => Code::TokenRevoked,
+            Refusal::KeyReused => Code::IdempotencyKeyReused,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_the_order_of_their_statuses() {
+        let mut seen = std::collections::HashSet::new();
+        assert!(Code::ALL.iter().all(|code| seen.insert(code.as_str())));
+        assert!(Code::ALL.is_sorted_by_key(|code| code.status()));
+        assert!(Code::ALL.iter().all(|code| code.status().as_u16() >= 400));
+    }
+
+    #[test]
+    fn what_lies_behind_a_problem_is_not_in_its_body() {
+        let response = ApiError::new(Code::StoreUnavailable).with_cause("secret-host:27017").into_response();
+        let reported = response.extensions().get::<Reported>().unwrap().clone();
+        assert_eq!(reported.cause.as_deref(), Some("secret-host:27017"));
+        assert_eq!(response.headers()[RETRY_AFTER], "1");
+        let bytes = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap()
+            .block_on(async { http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes() });
+        assert!(!String::from_utf8(bytes.to_vec()).unwrap().contains("secret-host"));
+    }
+}

@@ -1,0 +1,282 @@
+//! From a request to values of the domain: who calls, on which counter, with which parameters and body.
+//!
+//! Nothing here trusts the framework's own rejections: each of them is a problem of the contract, and faults of fields are
+//! reported together, each with its name.
+
+pub mod fields;
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
+use axum::http::header::{CONTENT_TYPE, IF_MATCH};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Method};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::auth::token::sha256_hex;
+use crate::domain::{CounterId, CounterName, IdempotencyKey, UserId};
+use crate::error::{ApiError, Code};
+use crate::state::{AppState, Deadline};
+use crate::store::{Action, Condition, Key, Op};
+use fields::Fields;
+
+/// The most that a body may hold, in bytes.
+pub const MAX_BODY: usize = 16 * 1024;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A body that can be read from fields.
+pub trait Payload: Sized {
+    /// May it be sent as a form too?
+    const FORM: bool = false;
+
+    /// Takes what it needs. Faults are left in `fields`, which the caller looks at.
+    fn parse(fields: &mut Fields) -> Option<Self>;
+}
+
+/// A body, read whole within its deadline and its limit.
+pub struct Received<T>(pub T);
+
+impl<T: Payload> FromRequest<AppState> for Received<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let kind = Kind::of(request.headers(), T::FORM)?;
+        let bytes = tokio::time::timeout(state.http.body_timeout, read(request.into_body()))
+            .await
+            .map_err(|_| ApiError::new(Code::RequestTimeout))??;
+        let mut fields = match kind {
+            Kind::Json => Fields::from_json(&bytes)?,
+            Kind::Form => Fields::from_form(&bytes)?,
+        };
+        let parsed = T::parse(&mut fields);
+        Ok(Self(fields.finish(parsed)?))
+    }
+}
+
+async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes().to_vec()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(Code::BodyTooLarge)),
+        Err(error) => Err(ApiError::new(Code::MalformedBody).with_detail("The body broke off.").with_cause(error)),
+    }
+}
+
+enum Kind {
+    Json,
+    Form,
+}
+
+impl Kind {
+    fn of(headers: &HeaderMap, form: bool) -> Result<Self, ApiError> {
+        let unsupported = || {
+            let form = if form { " or application/x-www-form-urlencoded" } else { "" };
+            ApiError::new(Code::UnsupportedMediaType)
+                .with_detail(format!("Send application/json{form}, and say so in Content-Type."))
+        };
+        let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).ok_or_else(unsupported)?;
+        let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let json = essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+        match essence.as_str() {
+            _ if json => Ok(Self::Json),
+            "application/x-www-form-urlencoded" if form => Ok(Self::Form),
+            _ => Err(unsupported()),
+        }
+    }
+}
+
+/// The query string's parameters, which `middleware/contract.rs` has checked against the OpenAPI description: each is known
+/// and comes once.
+#[derive(Debug, Clone, Default)]
+pub struct Query(pub Vec<(String, String)>);
+
+impl Query {
+    /// A parameter, if it was sent.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// An integer within bounds, if it was sent.
+    pub fn integer(&self, name: &'static str, least: u32, most: u32) -> Result<Option<u32>, ApiError> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        // Digits only: `parse` would take a sign as well.
+        let number =
+            text.parse().ok().filter(|n| (least..=most).contains(n) && text.bytes().all(|b| b.is_ascii_digit()));
+        number.map(Some).ok_or_else(|| ApiError::field(name, format!("must be an integer from {least} to {most}")))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+/// The user that calls. `middleware/authenticate.rs` has checked its token.
+#[derive(Debug, Clone, Copy)]
+pub struct AuthUser(pub UserId);
+
+impl<S: Sync> FromRequestParts<S> for AuthUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        // Absent only where a route was put outside of the middleware: a bug, but one that must not let anybody in.
+        parts.extensions.get::<Self>().copied().ok_or_else(|| ApiError::new(Code::TokenMissing))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Deadline {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let deadline = parts.extensions.get::<Self>().copied();
+        deadline.ok_or_else(|| ApiError::new(Code::Internal).with_cause("the request has no deadline"))
+    }
+}
+
+/// A call on one counter of the caller: which counter, by when, and with which idempotency key.
+#[derive(Debug)]
+pub struct CounterCall {
+    /// The counter: the one that the path names, or the default one.
+    pub counter: CounterId,
+    /// When it must have been answered.
+    pub deadline: Instant,
+    method: Method,
+    route: String,
+    key: Option<IdempotencyKey>,
+}
+
+impl CounterCall {
+    /// An operation with the caller's key. `arguments` is all that tells this request from another one to the same route.
+    pub fn op(&self, action: Action, arguments: &str) -> Op {
+        let key = self.key.as_ref().map(|key| {
+            let request = format!("{}\n{}\n{}\n{arguments}", self.method, self.route, self.counter.name);
+            Key { key: key.clone(), fingerprint: sha256_hex(request.as_bytes()) }
+        });
+        Op { action, key }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CounterCall {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let AuthUser(user) = AuthUser::from_request_parts(parts, state).await?;
+        let Deadline(deadline) = Deadline::from_request_parts(parts, state).await?;
+        let name = match RawPathParams::from_request_parts(parts, state).await {
+            Ok(params) => {
+                params.iter().find(|(name, _)| *name == "name").map(|(_, value)| value.parse::<CounterName>())
+            }
+            // What is no UTF-8 is no name either.
+            Err(_) => Some("".parse()),
+        };
+        let name = name.transpose().map_err(|invalid| ApiError::field("name", invalid.0))?;
+        let key = single(&parts.headers, &IDEMPOTENCY_KEY, "Idempotency-Key")?
+            .map(str::parse)
+            .transpose()
+            .map_err(|invalid: crate::domain::Invalid| ApiError::field("Idempotency-Key", invalid.0))?;
+        Ok(Self {
+            counter: CounterId { user, name: name.unwrap_or_else(CounterName::default_counter) },
+            deadline,
+            method: parts.method.clone(),
+            route: parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default(),
+            key,
+        })
+    }
+}
+
+/// A header that may come once, as text.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName, shown: &'static str) -> Result<Option<&'a str>, ApiError> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(ApiError::field(shown, "must have visible ASCII characters only")),
+        },
+        (Some(_), Some(_)) => Err(ApiError::field(shown, "must be sent once")),
+    }
+}
+
+/// `If-Match` (RFC 9110 section 13.1.1): `*` or entity tags. Weak tags, and tags that were never ours, match nothing.
+#[derive(Debug)]
+pub struct IfMatch(pub Condition);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let mut lines = parts.headers.get_all(IF_MATCH).iter().peekable();
+        if lines.peek().is_none() {
+            return Ok(Self(Condition::Always));
+        }
+        let mut versions = Vec::new();
+        for line in lines {
+            match line.to_str().ok().and_then(entity_tags) {
+                Some(EntityTags::Any) => return Ok(Self(Condition::Exists)),
+                Some(EntityTags::Of(tags)) => versions.extend(tags.iter().filter_map(|tag| tag.parse::<u64>().ok())),
+                None => {
+                    return Err(ApiError::field("If-Match", "must be * or ETags such as \"17\", separated by commas"));
+                }
+            }
+        }
+        Ok(Self(Condition::VersionIn(versions)))
+    }
+}
+
+enum EntityTags<'a> {
+    Any,
+    Of(Vec<&'a str>),
+}
+
+/// Strong tags of a list; weak ones are left out, for they never match where strong comparison is asked for.
+fn entity_tags(line: &str) -> Option<EntityTags<'_>> {
+    if line.trim() == "*" {
+        return Some(EntityTags::Any);
+    }
+    let mut tags = Vec::new();
+    let mut rest = line.trim();
+    loop {
+        let (weak, tag) = rest.strip_prefix("W/").map_or((false, rest), |tag| (true, tag));
+        let (tag, after) = tag.strip_prefix('"')?.split_once('"')?;
+        if !weak {
+            tags.push(tag);
+        }
+        match after.trim_start().strip_prefix(',') {
+            Some(more) => rest = more.trim_start(),
+            None if after.trim().is_empty() => return Some(EntityTags::Of(tags)),
+            None => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entity_tags_are_read_as_rfc_9110_writes_them() {
+        let tags = |line| match entity_tags(line) {
+            Some(EntityTags::Of(tags)) => Some(tags),
+            Some(EntityTags::Any) => Some(vec!["*"]),
+            None => None,
+        };
+        assert_eq!(tags("\"17\""), Some(vec!["17"]));
+        assert_eq!(tags(" * "), Some(vec!["*"]));
+        assert_eq!(tags("\"1\", W/\"2\" ,\"a,b\""), Some(vec!["1", "a,b"]));
+        for bad in ["17", "\"17", "\"1\" \"2\"", "\"1\",", ""] {
+            assert_eq!(tags(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_digits_within_bounds() {
+        let query = Query(vec![("count".into(), "5".into()), ("sign".into(), "+5".into())]);
+        assert_eq!(query.integer("count", 1, 10).unwrap(), Some(5));
+        assert_eq!(query.integer("absent", 1, 10).unwrap(), None);
+        assert!(query.integer("count", 1, 4).is_err() && query.integer("sign", 1, 10).is_err());
+    }
+}

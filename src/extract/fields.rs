@@ -1,0 +1,236 @@
+//! The members of a JSON object or a form, taken by name, with every fault reported by the field's name.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::domain::{CounterValue, Invalid};
+use crate::error::{ApiError, Code, FieldError};
+
+/// What a body holds, until it is taken.
+pub struct Fields {
+    members: Vec<(String, Value)>,
+    /// A form has texts only, so a number is written as one.
+    form: bool,
+    faults: Vec<FieldError>,
+}
+
+/// The members of an object in their order; a name may come twice here, which `serde_json::Map` would hide.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl Fields {
+    /// Reads a JSON object.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ApiError> {
+        let malformed = |detail: String| ApiError::new(Code::MalformedBody).with_detail(detail);
+        if bytes.is_empty() {
+            return Err(malformed("The body is empty; a JSON object is due.".into()));
+        }
+        match serde_json::from_slice::<Members>(bytes) {
+            Ok(Members(members)) => Ok(Self::new(members, false)),
+            // Where the fault is says nothing of what was sent; serde_json's own text might.
+            Err(error) if error.is_data() => Err(malformed("The body must be a JSON object.".into())),
+            Err(error) => {
+                Err(malformed(format!("The body is no JSON: line {}, column {}.", error.line(), error.column())))
+            }
+        }
+    }
+
+    /// Reads a form (application/x-www-form-urlencoded).
+    pub fn from_form(bytes: &[u8]) -> Result<Self, ApiError> {
+        let pairs = pairs(bytes).map_err(|detail| ApiError::new(Code::MalformedBody).with_detail(detail))?;
+        Ok(Self::new(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect(), true))
+    }
+
+    fn new(members: Vec<(String, Value)>, form: bool) -> Self {
+        let mut faults = Vec::new();
+        for (i, (name, _)) in members.iter().enumerate() {
+            if members[..i].iter().any(|(earlier, _)| earlier == name) {
+                faults.push(fault(name.clone(), "must come once"));
+            }
+        }
+        Self { members, form, faults }
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<Value> {
+        let place = self.members.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.members.swap_remove(place);
+        // What comes twice is reported already; not as an unknown field as well.
+        self.members.retain(|(other, _)| other != name);
+        Some(value)
+    }
+
+    fn fault<T>(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) -> Option<T> {
+        self.faults.push(fault(name, message));
+        None
+    }
+
+    /// A text.
+    fn string(&mut self, name: &'static str) -> Option<String> {
+        match self.take(name) {
+            Some(Value::String(text)) => Some(text),
+            Some(_) => self.fault(name, "must be a string"),
+            None => self.fault(name, "is required"),
+        }
+    }
+
+    /// A text that is a value of the domain.
+    pub fn parsed<T: FromStr<Err = Invalid>>(&mut self, name: &'static str) -> Option<T> {
+        match self.string(name)?.parse() {
+            Ok(value) => Some(value),
+            Err(Invalid(message)) => self.fault(name, message),
+        }
+    }
+
+    /// A secret of `least` to `most` characters.
+    pub fn secret(&mut self, name: &'static str, least: usize, most: usize) -> Option<SecretString> {
+        let text = self.string(name)?;
+        if (least..=most).contains(&text.chars().count()) {
+            return Some(text.into());
+        }
+        self.fault(name, format!("must have {least} to {most} characters"))
+    }
+
+    /// A secret that need not be there.
+    pub fn optional_secret(&mut self, name: &'static str) -> Option<SecretString> {
+        match self.take(name)? {
+            Value::String(text) => Some(text.into()),
+            _ => self.fault(name, "must be a string"),
+        }
+    }
+
+    /// What a counter can stand at. In JSON, `1000.0` and `1e3` are the integer 1000 as well (JSON Schema 2020-12,
+    /// section 6.1.1).
+    pub fn counter_value(&mut self, name: &'static str) -> Option<CounterValue> {
+        let value = match self.take(name) {
+            Some(Value::Number(number)) => number.as_u64().or_else(|| number.as_f64().and_then(integer)),
+            Some(Value::String(text)) if self.form => {
+                text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
+            }
+            Some(_) => None,
+            None => return self.fault(name, "is required"),
+        };
+        match value.and_then(CounterValue::new) {
+            Some(value) => Some(value),
+            None => self.fault(name, format!("must be an integer from 0 to {}", CounterValue::MAX)),
+        }
+    }
+
+    /// The value, unless there is any fault: an unknown field is one too.
+    pub fn finish<T>(mut self, value: Option<T>) -> Result<T, ApiError> {
+        self.faults.extend(self.members.into_iter().map(|(name, _)| fault(name, "is not a field of this call")));
+        match value.filter(|_| self.faults.is_empty()) {
+            Some(value) => Ok(value),
+            None => Err(ApiError::fields(self.faults)),
+        }
+    }
+}
+
+fn fault(name: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> FieldError {
+    FieldError { field: name.into(), message: message.into() }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a whole number in range")]
+fn integer(number: f64) -> Option<u64> {
+    (number.fract() == 0.0 && (0.0..=9_007_199_254_740_991.0).contains(&number)).then_some(number as u64)
+}
+
+/// The pairs of a query string or a form, decoded strictly: what other parsers would replace is an error here.
+pub fn pairs(encoded: &[u8]) -> Result<Vec<(String, String)>, &'static str> {
+    let decode = |part: &[u8]| {
+        let escapes_fit = part
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'%')
+            .all(|(at, _)| part.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
+        if !escapes_fit {
+            return Err("A % must be followed by two hexadecimal digits.");
+        }
+        let spaced: Vec<u8> = part.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
+        let decoded: Vec<u8> = percent_encoding::percent_decode(&spaced).collect();
+        String::from_utf8(decoded).map_err(|_| "The text must be UTF-8.")
+    };
+    encoded
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=');
+            let (name, value) = at.map_or((pair, &[][..]), |at| (&pair[..at], &pair[at + 1..]));
+            Ok((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Email;
+
+    fn value(json: &str) -> Result<CounterValue, ApiError> {
+        let mut fields = Fields::from_json(json.as_bytes())?;
+        let value = fields.counter_value("current");
+        fields.finish(value)
+    }
+
+    #[test]
+    fn integers_are_taken_in_every_way_that_json_writes_them() {
+        for good in ["1000", "1000.0", "1e3"] {
+            assert_eq!(value(&format!("{{\"current\":{good}}}")).unwrap().get(), 1000);
+        }
+        assert_eq!(value("{\"current\":9007199254740991}").unwrap(), CounterValue::MAX);
+        for bad in ["-1", "1.5", "9007199254740992", "1e300", "\"1\"", "null", "true", "[1]", "{}"] {
+            assert_eq!(value(&format!("{{\"current\":{bad}}}")).unwrap_err().code(), Code::InvalidField, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_malformed() {
+        for bad in ["", "{", "{} x", "[]", "\"x\"", "null", "{\"current\":1,}"] {
+            assert_eq!(value(bad).unwrap_err().code(), Code::MalformedBody, "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let mut fields = Fields::from_json(br#"{"email":{"$gt":""},"password":"short","x":1,"x":2}"#).unwrap();
+        let (email, password) = (fields.parsed::<Email>("email"), fields.secret("password", 8, 128));
+        assert!(email.is_none() && password.is_none());
+        let names: Vec<_> = fields.finish::<()>(None).unwrap_err().into_fields().into_iter().map(|f| f.field).collect();
+        assert_eq!(names, ["x", "email", "password", "x", "x"]);
+    }
+
+    #[test]
+    fn a_form_is_decoded_strictly() {
+        assert_eq!(
+            pairs(b"a=1+2&b=%C3%A9&c").unwrap(),
+            [("a".into(), "1 2".into()), ("b".into(), "é".into()), ("c".into(), String::new())]
+        );
+        assert!(pairs(b"a=%").is_err() && pairs(b"a=%zz").is_err() && pairs(b"a=%ff").is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! What every route demands of a request, read from the OpenAPI description: the method, the query parameters, `Accept`.
+//!
+//! So the description cannot promise one thing and the router do another, and HEAD, which the framework would answer by
+//! running GET, never takes a number.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
+use utoipa::openapi::{RefOr, path::Parameter};
+
+use crate::api::openapi::takes_numbers;
+use crate::error::{ApiError, Code};
+use crate::extract::Query;
+use crate::extract::fields::pairs;
+
+/// The methods of each route, with the query parameters of each.
+#[derive(Debug)]
+pub struct Contract {
+    routes: HashMap<String, HashMap<Method, BTreeSet<String>>>,
+}
+
+impl Contract {
+    /// Reads it from the description.
+    pub fn new(openapi: &OpenApi) -> Self {
+        let routes = openapi.paths.paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect();
+        Self { routes }
+    }
+
+    /// The methods that a route allows, as the header `Allow` lists them.
+    fn allow(methods: &HashMap<Method, BTreeSet<String>>) -> String {
+        let mut names: Vec<_> = methods.keys().map(Method::as_str).collect();
+        names.sort_unstable();
+        names.join(", ")
+    }
+
+    fn check(&self, request: &Request, route: &str) -> Result<Query, ApiError> {
+        // What is not described (the description itself, and its page) is read only and takes no parameters that matter.
+        let Some(methods) = self.routes.get(route) else {
+            return match *request.method() {
+                Method::GET | Method::HEAD => Ok(Query::default()),
+                _ => Err(ApiError::method_not_allowed("GET, HEAD")),
+            };
+        };
+        let parameters =
+            methods.get(request.method()).ok_or_else(|| ApiError::method_not_allowed(&Self::allow(methods)))?;
+        let malformed = |detail: String| ApiError::new(Code::MalformedQuery).with_detail(detail);
+        let query =
+            pairs(request.uri().query().unwrap_or_default().as_bytes()).map_err(|fault| malformed(fault.into()))?;
+        for (i, (name, _)) in query.iter().enumerate() {
+            if !parameters.contains(name) {
+                return Err(malformed(format!("{name:?} is not a parameter of this call.")));
+            }
+            if query[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(malformed(format!("{name:?} must come once.")));
+            }
+        }
+        if route.starts_with("/v1/") && !accepts_json(request.headers()) {
+            return Err(ApiError::new(Code::NotAcceptable));
+        }
+        Ok(Query(query))
+    }
+}
+
+fn methods(item: &PathItem) -> HashMap<Method, BTreeSet<String>> {
+    let operations = [
+        (Method::GET, &item.get),
+        (Method::POST, &item.post),
+        (Method::PUT, &item.put),
+        (Method::DELETE, &item.delete),
+        (Method::PATCH, &item.patch),
+    ];
+    let mut methods = HashMap::new();
+    for (method, operation) in operations {
+        let Some(operation) = operation else { continue };
+        let parameters = query_parameters(operation);
+        if method == Method::GET && !takes_numbers(operation) {
+            methods.insert(Method::HEAD, parameters.clone());
+        }
+        methods.insert(method, parameters);
+    }
+    methods
+}
+
+fn query_parameters(operation: &Operation) -> BTreeSet<String> {
+    let query = |parameter: &RefOr<Parameter>| match parameter {
+        RefOr::T(parameter) if matches!(parameter.parameter_in, ParameterIn::Query) => Some(parameter.name.clone()),
+        _ => None,
+    };
+    let mut names: BTreeSet<_> = operation.parameters.iter().flatten().filter_map(query).collect();
+    // Where no security of its own lifts it, a token may come in the query.
+    if operation.security.is_none() {
+        names.insert("token".to_owned());
+    }
+    names
+}
+
+/// Does `Accept` allow application/json? The most specific range decides (RFC 9110 section 12.5.1).
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let mut best: Option<(usize, bool)> = None;
+    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    for range in lines.flat_map(|line| line.split(',')).map(str::trim).filter(|range| !range.is_empty()) {
+        let mut parts = range.split(';').map(str::trim);
+        let specificity = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+            "application/json" => 2,
+            "application/*" => 1,
+            "*/*" => 0,
+            _ => {
+                best = best.or(Some((0, false)));
+                continue;
+            }
+        };
+        let weight = parts.find_map(|part| part.strip_prefix("q=")).and_then(|weight| weight.parse::<f32>().ok());
+        let allowed = weight.is_none_or(|weight| weight > 0.0);
+        best = match best {
+            Some((found, before)) if found > specificity || (found == specificity && before) => best,
+            _ => Some((specificity, allowed)),
+        };
+    }
+    best.is_none_or(|(_, allowed)| allowed)
+}
+
+/// Refuses what the description does not allow, and hands the query on.
+pub async fn contract(State(contract): State<Arc<Contract>>, mut request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    if let Some(route) = &route {
+        match contract.check(&request, route) {
+            Ok(query) => drop(request.extensions_mut().insert(query)),
+            Err(error) => return private(route, error.into_response()),
+        }
+    }
+    let response = next.run(request).await;
+    match &route {
+        Some(route) => private(route, response),
+        None => response,
+    }
+}
+
+/// Nothing under `/v1/` may be kept by a cache: the answer to the same question is another one a moment later.
+fn private(route: &str, mut response: Response) -> Response {
+    if route.starts_with("/v1/") {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_specific_range_of_accept_decides() {
+        let accepts = |accept: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in accept {
+                headers.append(header::ACCEPT, line.parse().unwrap());
+            }
+            accepts_json(&headers)
+        };
+        for good in
+            [&[][..], &["*/*"], &["application/json"], &["text/html, application/*;q=0.1"], &["text/html", "*/*"]]
+        {
+            assert!(accepts(good), "{good:?}");
+        }
+        for bad in
+            [&["text/html"][..], &["application/json;q=0, */*"], &["application/json; q=0"], &["image/png, text/*"]]
+        {
+            assert!(!accepts(bad), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One span, one observation and one log line for each request, however it ends: answered, refused, in a panic, or because
+//! the client hung up.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use hyper::body::Body as _;
+use opentelemetry_http::HeaderExtractor;
+use tracing::{Instrument, Span, field, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use uuid::Uuid;
+
+use super::client_address::ClientAddress;
+use crate::domain::UserId;
+use crate::error::Reported;
+use crate::metrics;
+use crate::state::AppState;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Route label and span name of paths that no route matches.
+const UNMATCHED: &str = "unmatched";
+
+/// Status and error type of a request whose client went away before the answer: what nginx calls 499.
+const CLIENT_CLOSED: (u16, &str) = (499, "client_closed_request");
+
+/// The address of the peer: put into the request's extensions by the server.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
+/// Where `authenticate` notes who calls, for the log line.
+#[derive(Debug, Clone, Default)]
+pub struct Caller(Arc<OnceLock<UserId>>);
+
+impl Caller {
+    /// Notes the user.
+    pub fn set(&self, user: UserId) {
+        // It is set once, by the one middleware that knows.
+        let _ = self.0.set(user);
+    }
+}
+
+/// The middleware.
+pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = method_label(request.method());
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
+    let client = ClientAddress::of(peer, request.headers(), &state.trusted_proxies);
+    let request_id = request_id(request.headers());
+    let caller = Caller::default();
+    request.extensions_mut().insert(client);
+    request.extensions_mut().insert(caller.clone());
+
+    let span = server_span(&request, method, matched.as_deref(), client);
+    let mut record = Record {
+        route: matched.unwrap_or_else(|| UNMATCHED.to_owned()),
+        method,
+        request_id: request_id.clone(),
+        client,
+        caller,
+        status: CLIENT_CLOSED.0,
+        error_type: CLIENT_CLOSED.1,
+        cause: None,
+        bytes: 0,
+        started,
+        span: span.clone(),
+        _active: metrics::http_active(method),
+    };
+    if let Some(length) = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()) {
+        metrics::http_request_body(&record.route, length);
+    }
+
+    let mut response = next.run(request).instrument(span).await;
+    record.answered(&response);
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response
+}
+
+/// What is told of a request when it ends. Dropped without an answer, it tells that the client went away.
+struct Record {
+    route: String,
+    method: &'static str,
+    request_id: HeaderValue,
+    client: ClientAddress,
+    caller: Caller,
+    status: u16,
+    error_type: &'static str,
+    cause: Option<String>,
+    bytes: u64,
+    started: Instant,
+    span: Span,
+    _active: metrics::Held,
+}
+
+impl Record {
+    fn answered(&mut self, response: &Response) {
+        self.status = response.status().as_u16();
+        self.bytes = response.body().size_hint().exact().unwrap_or(0);
+        let reported = response.extensions().get::<Reported>();
+        self.cause = reported.and_then(|reported| reported.cause.clone());
+        self.error_type = match reported {
+            Some(reported) => reported.code.as_str(),
+            None if self.status >= 500 => "unhealthy",
+            None => "",
+        };
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        metrics::http_request(self.method, &self.route, self.status, self.error_type, duration);
+        self.span.record("http.response.status_code", self.status);
+        if !self.error_type.is_empty() {
+            self.span.record("error.type", self.error_type);
+        }
+        if self.status >= 500 {
+            // 4xx leaves a server span's status unset: it is the client's fault (semantic conventions for HTTP spans).
+            self.span.record("otel.status_code", "ERROR");
+        }
+        let user_id = self.caller.0.get().map(field::display);
+        let _entered = self.span.enter();
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    method = self.method,
+                    route = self.route,
+                    status = self.status,
+                    duration_s = duration.as_secs_f64(),
+                    request_id = self.request_id.to_str().unwrap_or_default(),
+                    user_id,
+                    bytes = self.bytes,
+                    error_code = Some(self.error_type).filter(|code| !code.is_empty()),
+                    cause = self.cause,
+                    client_address = %self.client.0,
+                    "{} {} {}", self.method, self.route, self.status
+                )
+            };
+        }
+        match self.route.as_str() {
+            // A probe comes every few seconds: what it finds is logged when it changes.
+            "/health" | "/readyz" | "/livez" => tell!(debug),
+            _ if self.status >= 500 => tell!(error),
+            _ => tell!(info),
+        }
+    }
+}
+
+/// The SERVER span, a child of the caller's where `traceparent` names one. The query is not in it: it can hold a token.
+fn server_span(request: &Request, method: &'static str, route: Option<&str>, client: ClientAddress) -> Span {
+    let query = request.uri().query().map(redacted);
+    let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+    let span = info_span!(
+        "request",
+        otel.name = name,
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        url.scheme = "http",
+        // A path that no route matches can hold anything.
+        url.path = route.map(|_| request.uri().path()),
+        url.query = query,
+        client.address = %client.0,
+        http.response.status_code = field::Empty,
+        error.type = field::Empty,
+        otel.status_code = field::Empty,
+    );
+    let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
+        propagator.extract(&HeaderExtractor(request.headers()))
+    });
+    // It fails only for a span that was entered already, which this one was not.
+    let _ = span.set_parent(parent);
+    span
+}
+
+/// A query string whose parameters keep their names and lose their values.
+fn redacted(query: &str) -> String {
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name @ ("count" | "limit" | "cursor"), value)) => format!("{name}={value}"),
+        Some((name, _)) => format!("{name}=REDACTED"),
+        // What has no name may be a secret as a whole.
+        None => "REDACTED".to_owned(),
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// The caller's own identity of the request, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let own = headers
+        .get(REQUEST_ID)
+        .filter(|id| matches!(id.len(), 1..=128) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+    let made = || HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"));
+    own.cloned().unwrap_or_else(made)
+}
+
+/// A bounded set: methods that are not of RFC 9110 or RFC 5789 are `_OTHER`, as the conventions say.
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        "CONNECT" => "CONNECT",
+        "TRACE" => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_keeps_its_names_and_loses_its_secrets() {
+        assert_eq!(redacted("count=5&token=abc"), "count=5&token=REDACTED");
+        assert_eq!(redacted("eyJhbGciOiJI"), "REDACTED");
+        assert_eq!(redacted("access_token=x&a"), "access_token=REDACTED&REDACTED");
+    }
+
+    #[test]
+    fn a_request_id_of_the_caller_is_kept_if_it_is_harmless() {
+        let id = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, value.parse().unwrap());
+            request_id(&headers)
+        };
+        assert_eq!(id("abc-123"), "abc-123");
+        assert_ne!(id("a b"), "a b");
+        assert_ne!(id(&"x".repeat(129)), "x".repeat(129));
+    }
+}

@@ -1,0 +1,161 @@
+//! Every route and every layer of both listeners.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::{account, counter, health, openapi};
+use crate::error::{ApiError, Code};
+use crate::metrics;
+use crate::middleware::authenticate::authenticate;
+use crate::middleware::contract::{Contract, contract};
+use crate::middleware::deadline::deadline;
+use crate::middleware::limits;
+use crate::middleware::observe::observe;
+use crate::state::AppState;
+
+/// What anybody may call.
+fn open() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(health::ready)).routes(routes!(health::live))
+}
+
+/// What anybody may call, but not often from one address.
+fn sign_in() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(account::register)).routes(routes!(account::login))
+}
+
+/// What a user calls, with a token.
+fn users() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(account::logout))
+        .routes(routes!(account::me, account::delete_me))
+        .routes(routes!(counter::next))
+        .routes(routes!(counter::current, counter::set_current))
+        .routes(routes!(counter::list))
+        .routes(routes!(counter::delete))
+        .routes(routes!(counter::next_of_counter))
+        .routes(routes!(counter::current_of_counter, counter::set_current_of_counter))
+}
+
+/// The description of all of them.
+pub fn description() -> OpenApi {
+    let routes = OpenApiRouter::with_openapi(openapi::description()).merge(open()).merge(sign_in()).merge(users());
+    openapi::finish(routes.into_openapi())
+}
+
+/// The API.
+pub fn api(state: AppState) -> Router {
+    let description = description();
+    series_at_zero(&description);
+    let plain = |routes: OpenApiRouter<AppState>| routes.split_for_parts().0;
+    // The layer added last is the outermost: read from the bottom up.
+    plain(open())
+        .merge(plain(sign_in()).route_layer(from_fn_with_state(state.limits.clone(), limits::by_address)))
+        .merge(plain(users()).route_layer(from_fn_with_state(state.clone(), authenticate)))
+        .merge(openapi::routes(&description))
+        .fallback(async || ApiError::new(Code::NotFound).with_detail("There is no such route."))
+        .layer(from_fn_with_state(Arc::new(Contract::new(&description)), contract))
+        .layer(cors(&state.http.cors_origins))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(state.clone(), deadline))
+        .layer(from_fn(security_headers))
+        .layer(from_fn_with_state(state.clone(), observe))
+        .with_state(state)
+}
+
+/// The admin listener, which is never public.
+///
+/// - `GET /metrics`: Prometheus text format 0.0.4
+/// - `GET /version`: build facts
+pub fn admin(metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/metrics", get(render))
+        .route("/version", get(async || axum::Json(crate::build_info::BUILD)))
+        .fallback(async || ApiError::new(Code::NotFound).with_detail("There is /metrics and /version."))
+        .with_state(metrics)
+}
+
+async fn render(State(metrics): State<PrometheusHandle>) -> Response {
+    // Rendering takes milliseconds of a core: not on a worker that serves callers.
+    match tokio::task::spawn_blocking(move || metrics.render()).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
+        Err(error) => ApiError::new(Code::Internal).with_cause(error).into_response(),
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    metrics::panicked();
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    ApiError::new(Code::Internal)
+        .with_cause(format_args!("panic: {}", text.unwrap_or("of another type")))
+        .into_response()
+}
+
+async fn security_headers(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// No origin: no CORS at all, and a preflight is a 405 like any other OPTIONS.
+fn cors(origins: &[String]) -> tower::util::Either<CorsLayer, tower::layer::util::Identity> {
+    if origins.is_empty() {
+        return tower::util::Either::Right(tower::layer::util::Identity::new());
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    let own = |name| HeaderName::from_static(name);
+    let layer = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            own("idempotency-key"),
+            own("x-request-id"),
+            own("traceparent"),
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::RETRY_AFTER,
+            own("idempotency-replayed"),
+            own("x-request-id"),
+            own("ratelimit"),
+            own("ratelimit-policy"),
+        ])
+        .max_age(std::time::Duration::from_secs(600));
+    tower::util::Either::Left(layer)
+}
+
+/// Every route exists in `/metrics` from the start, so that a rate over it is zero rather than nothing.
+fn series_at_zero(description: &OpenApi) {
+    for (path, item) in &description.paths.paths {
+        let operations = [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)];
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            let success = operation.responses.responses.keys().find(|status| status.starts_with('2'));
+            if let Some(status) = success.and_then(|status| status.parse().ok()) {
+                metrics::route_at_zero(method, path, status);
+            }
+            if operation.responses.responses.contains_key("429") {
+                metrics::rate_limited_at_zero(path);
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The listeners: an accept loop of our own with deadlines for slow and silent clients, and a drain that ends.
+//!
+//! `axum::serve` has neither: a half-sent head stays open for ever there and holds up the shutdown, and so does a
+//! connection that sends nothing before it is known whether it speaks HTTP/1 or HTTP/2.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use crate::lifecycle::Lifecycle;
+use crate::metrics::{self, ConnectionEnd};
+use crate::middleware::observe::Peer;
+
+/// How long an answer that is complete may take to leave before its connection is closed in a drain.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How long to wait when the system refuses a connection, most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Deadlines and bounds of a listener.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Deadline of a connection's first request head.
+    pub header_timeout: Duration,
+    /// How long a connection may be without a request.
+    pub idle_timeout: Duration,
+    /// Open connections; beyond it new ones wait to be accepted.
+    pub max_connections: usize,
+}
+
+/// A listener that is bound and does not accept yet.
+#[derive(Debug)]
+pub struct Server {
+    name: &'static str,
+    listener: TcpListener,
+    bounds: Bounds,
+}
+
+impl Server {
+    /// Binds the address. Port 0 picks a free one.
+    pub async fn bind(name: &'static str, address: SocketAddr, bounds: Bounds) -> std::io::Result<Self> {
+        Ok(Self { name, listener: TcpListener::bind(address).await?, bounds })
+    }
+
+    /// The address that was bound.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Accepts until the drain begins, and returns when every connection has ended. Connections finish the requests under
+    /// way during the drain, and are cut off by the abort.
+    pub async fn serve(self, router: Router, lifecycle: Lifecycle) {
+        let places = Arc::new(Semaphore::new(self.bounds.max_connections));
+        let tasks = TaskTracker::new();
+        let mut full = false;
+        loop {
+            if places.available_permits() == 0 && !full {
+                tracing::warn!(
+                    listener = self.name,
+                    connections = self.bounds.max_connections,
+                    "no more connections: new ones wait"
+                );
+            }
+            full = places.available_permits() == 0;
+            let next = async {
+                let place = places.clone().acquire_owned().await;
+                (place, self.listener.accept().await)
+            };
+            let Some((Ok(place), accepted)) = lifecycle.drain.run_until_cancelled(next).await else { break };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection =
+                        Connection { listener: self.name, bounds: self.bounds, lifecycle: lifecycle.clone() };
+                    let router = router.clone();
+                    tasks.spawn(async move {
+                        connection.run(stream, peer, router).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(listener = self.name, %error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(self.listener);
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+struct Connection {
+    listener: &'static str,
+    bounds: Bounds,
+    lifecycle: Lifecycle,
+}
+
+/// What a connection is doing, seen from its requests.
+#[derive(Default)]
+struct Activity {
+    under_way: AtomicUsize,
+    served: AtomicUsize,
+    changed: Notify,
+}
+
+/// A request under way.
+struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.under_way.fetch_add(1, Ordering::AcqRel);
+        activity.changed.notify_one();
+        Self(activity.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.served.fetch_add(1, Ordering::AcqRel);
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+        self.0.changed.notify_one();
+    }
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, peer: SocketAddr, router: Router) {
+        let _open = metrics::http_connection(self.listener);
+        // Small answers must not wait for more to come.
+        let _ = stream.set_nodelay(true);
+        let activity = Arc::new(Activity::default());
+        let service = hyper::service::service_fn({
+            let activity = activity.clone();
+            move |request: Request<Incoming>| {
+                let under_way = UnderWay::new(&activity);
+                let router = router.clone();
+                async move {
+                    let mut request = request.map(Body::new);
+                    request.extensions_mut().insert(Peer(peer.ip()));
+                    let response = router.oneshot(request).await;
+                    drop(under_way);
+                    response.map_err(|never: Infallible| match never {})
+                }
+            }
+        });
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        // In HTTP/1 this is the deadline of a head, counted from the answer before it: the idle time of a connection too.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.bounds.idle_timeout);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(256)
+            .keep_alive_interval(self.bounds.idle_timeout);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+
+        let mut draining = false;
+        let mut since = Instant::now();
+        let mut served = 0;
+        loop {
+            let idle = activity.under_way.load(Ordering::Acquire) == 0;
+            let total = activity.served.load(Ordering::Acquire);
+            if total != served || !idle {
+                served = total;
+                since = Instant::now();
+            }
+            let patience = match (draining, served) {
+                (true, _) => LINGER,
+                (false, 0) => self.bounds.header_timeout,
+                // A little later than hyper's own, which closes HTTP/1 connections; this one is for HTTP/2.
+                (false, _) => self.bounds.idle_timeout + LINGER,
+            };
+            tokio::select! {
+                // Why a connection ended is the client's business: it hung up, or spoke no HTTP.
+                _ = connection.as_mut() => return,
+                () = activity.changed.notified() => {}
+                () = tokio::time::sleep_until((since + patience).into()), if idle => {
+                    if !draining {
+                        let reason = if served == 0 { ConnectionEnd::NoRequest } else { ConnectionEnd::Idle };
+                        metrics::connection_ended(reason);
+                    }
+                    return;
+                }
+                () = self.lifecycle.drain.cancelled(), if !draining => {
+                    draining = true;
+                    since = Instant::now();
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = self.lifecycle.abort.cancelled() => {
+                    metrics::connection_ended(ConnectionEnd::DrainTimeout);
+                    return;
+                }
+            }
+        }
+    }
+}

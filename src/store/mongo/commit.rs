@@ -1,0 +1,268 @@
+//! Batches: a single counter by one `findAndModify`, everything else by one transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use mongodb::action::Action as _;
+use mongodb::bson::doc;
+use mongodb::options::ReturnDocument;
+
+use super::super::plan::{Known, Plan, plan};
+use super::super::{Action, Answer, Batch, Counter, Group, Op, StoreError};
+use super::MongoStore;
+use super::deadline::{Deadline, Repeats};
+use super::documents::{CounterDocument, CountersOfUser, KeyDocument, Stored, UserDocument, date, key_id, signed};
+use super::error::{DUPLICATE_KEY, Effect};
+use super::transaction::Transaction;
+use crate::domain::{CounterId, CounterValue, UserId};
+
+/// What is known of the batch's keys before its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// They are taken for new, as nearly all are: their insertion finds out, and nothing is read for them.
+    TakenForNew,
+    /// One of them is not: they are looked up first.
+    LookedUp,
+}
+
+impl MongoStore {
+    /// Does a batch and answers each of its operations, whatever number of attempts that takes until the deadline.
+    pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
+        let deadline = self.deadline();
+        let mut repeats = Repeats::new(deadline);
+        let mut keys = Keys::TakenForNew;
+        loop {
+            match self.attempt(batch, keys, deadline).await {
+                Err(error) if error.kind() == DUPLICATE_KEY && keys == Keys::TakenForNew => keys = Keys::LookedUp,
+                Err(error) => {
+                    if !repeats.again(&error).await {
+                        return Err(error);
+                    }
+                }
+                answers => return answers,
+            }
+        }
+    }
+
+    async fn attempt(&self, batch: &Batch, keys: Keys, deadline: Deadline) -> Result<Vec<Vec<Answer>>, StoreError> {
+        if batch.groups.iter().all(only_reads) {
+            return self.read_batch(batch, deadline).await;
+        }
+        if let Some(takes) = Takes::of(batch)
+            && let Some(answers) = self.take(batch, takes, deadline).await?
+        {
+            return Ok(answers);
+        }
+        let mut transaction = Transaction::begin(self, deadline).await?;
+        let known = look_up(&mut transaction, batch, keys).await?;
+        let plan = plan(batch, &known, self.rules);
+        write(&mut transaction, &plan, &known).await?;
+        transaction.commit().await?;
+        Ok(plan.answers)
+    }
+
+    async fn read_batch(&self, batch: &Batch, deadline: Deadline) -> Result<Vec<Vec<Answer>>, StoreError> {
+        let ids: Vec<&CounterId> = batch.groups.iter().map(|group| &group.counter).collect();
+        let known = Known { counters: self.read_counters(&ids, deadline).await?, ..Known::default() };
+        Ok(plan(batch, &known, self.rules).answers)
+    }
+
+    /// Takes numbers of one counter that is there. Nothing where it is not, or where not all of them fit below the top.
+    ///
+    /// The server remembers the session's transaction number, so the driver's second attempt, or a first one that
+    /// arrives late, never applies twice; and unlike a transaction it waits for other writers rather than failing.
+    async fn take(
+        &self,
+        batch: &Batch,
+        takes: Takes<'_>,
+        deadline: Deadline,
+    ) -> Result<Option<Vec<Vec<Answer>>>, StoreError> {
+        let Some(highest) = CounterValue::MAX.get().checked_sub(takes.sum) else { return Ok(None) };
+        let filter = doc! { "_id": takes.counter.to_string(), "value": { "$lte": signed(highest)? } };
+        let change = doc! {
+            "$inc": { "value": signed(takes.sum)?, "version": signed(takes.count)? },
+            "$set": { "updated_at": date(batch.now) },
+        };
+        let counters = self.connection()?.collection::<CounterDocument>();
+        let taken = self
+            .call(("findAndModify", CounterDocument::COLLECTION), Effect::Write, deadline, |comment| {
+                counters
+                    .find_one_and_update(filter, change)
+                    .return_document(ReturnDocument::After)
+                    .max_time(deadline.remaining())
+                    .optional(comment, |update, comment| update.comment(comment))
+            })
+            .await?;
+        let Some(after) = taken else { return Ok(None) };
+        let counters = [(takes.counter.clone(), takes.before(after.counter()?)?)].into();
+        Ok(Some(plan(batch, &Known { counters, ..Known::default() }, self.rules).answers))
+    }
+}
+
+/// A batch that only takes numbers of one counter, without keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Takes<'a> {
+    counter: &'a CounterId,
+    /// How many numbers are taken.
+    sum: u64,
+    /// How many operations take them.
+    count: u64,
+}
+
+impl<'a> Takes<'a> {
+    /// Nothing where the batch is of another kind.
+    fn of(batch: &'a Batch) -> Option<Self> {
+        let [group] = batch.groups.as_slice() else { return None };
+        let mut takes = Self { counter: &group.counter, sum: 0, count: 0 };
+        for op in &group.ops {
+            match (&op.action, &op.key) {
+                (Action::Take(numbers), None) => {
+                    takes.sum += u64::from(*numbers);
+                    takes.count += 1;
+                }
+                (Action::Read, None) => {}
+                _ => return None,
+            }
+        }
+        (takes.count > 0).then_some(takes)
+    }
+
+    /// What the counter was before the numbers were taken, from what it is afterwards.
+    fn before(self, after: Counter) -> Result<Counter, StoreError> {
+        let value = after.value.get().checked_sub(self.sum).and_then(CounterValue::new);
+        let version = after.version.checked_sub(self.count);
+        match (value, version) {
+            (Some(value), Some(version)) => Ok(Counter { value, version, ..after }),
+            // They were taken all the same.
+            _ => Err(StoreError::OutcomeUnknown(super::super::Cause::new(
+                super::error::INVALID_DOCUMENT,
+                "a counter stood below zero",
+            ))),
+        }
+    }
+}
+
+fn only_reads(group: &Group) -> bool {
+    group.ops.iter().all(|op| op.action == Action::Read && op.key.is_none())
+}
+
+/// Reads what [`plan`] must know.
+async fn look_up(transaction: &mut Transaction<'_>, batch: &Batch, keys: Keys) -> Result<Known, StoreError> {
+    let mut known = Known::default();
+    let ids = batch.groups.iter().map(|group| group.counter.to_string()).collect();
+    for document in transaction.find::<CounterDocument>(ids).await? {
+        let (id, counter) = document.read()?;
+        known.counters.insert(id, counter);
+    }
+    // Only whoever makes a counter must exist and have room for it.
+    let makers: HashSet<UserId> = batch
+        .groups
+        .iter()
+        .filter(|group| !known.counters.contains_key(&group.counter) && !only_reads(group))
+        .map(|group| group.counter.user)
+        .collect();
+    for document in transaction.find::<CountersOfUser>(makers.iter().map(ToString::to_string).collect()).await? {
+        let (user, counters) = document.read()?;
+        known.users.insert(user, counters);
+    }
+    if keys == Keys::LookedUp {
+        let mut named: HashMap<String, _> = HashMap::new();
+        for group in &batch.groups {
+            for Op { key, .. } in &group.ops {
+                if let Some(key) = key {
+                    let id = (group.counter.user, key.key.clone());
+                    named.insert(key_id(&id), id);
+                }
+            }
+        }
+        for document in transaction.find::<KeyDocument>(named.keys().cloned().collect()).await? {
+            if let Some(id) = named.remove(&document.id) {
+                known.keys.insert(id, document.into_record()?);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Writes what [`plan`] says.
+async fn write(transaction: &mut Transaction<'_>, plan: &Plan, known: &Known) -> Result<(), StoreError> {
+    // A key that was found and is written all the same has an expired record, which gives way.
+    let expired: Vec<String> =
+        plan.records.iter().filter(|(id, _)| known.keys.contains_key(id)).map(|(id, _)| key_id(id)).collect();
+    if !expired.is_empty() {
+        transaction.delete::<KeyDocument>(doc! { "_id": { "$in": expired } }).await?;
+    }
+    let records: Result<Vec<KeyDocument>, _> =
+        plan.records.iter().map(|(id, record)| KeyDocument::of(id, record)).collect();
+    transaction.insert(records?).await?;
+
+    let (mut changed, mut made, mut makers) = (Vec::new(), Vec::new(), HashMap::<UserId, i64>::new());
+    for write in &plan.writes {
+        let document = CounterDocument::of(&write.counter, write.after)?;
+        if write.before.is_some() {
+            changed.push(document.into_update());
+        } else {
+            *makers.entry(write.counter.user).or_default() += 1;
+            made.push(document);
+        }
+    }
+    let makers =
+        makers.into_iter().map(|(user, made)| (user.to_string(), doc! { "$inc": { "counters": made } })).collect();
+    transaction.update::<UserDocument>(makers).await?;
+    transaction.insert(made).await?;
+    transaction.update::<CounterDocument>(changed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Condition, Key};
+    use super::*;
+    use crate::domain::Timestamp;
+
+    fn counter(name: &str) -> CounterId {
+        CounterId { user: UserId::generate(), name: name.parse().unwrap() }
+    }
+
+    fn batch(groups: Vec<(CounterId, Vec<Op>)>) -> Batch {
+        let groups = groups.into_iter().map(|(counter, ops)| Group { counter, ops }).collect();
+        Batch { groups, now: Timestamp::from_millis(0) }
+    }
+
+    fn op(action: Action) -> Op {
+        Op { action, key: None }
+    }
+
+    fn keyed(action: Action) -> Op {
+        Op { action, key: Some(Key { key: "k".parse().unwrap(), fingerprint: "f".into() }) }
+    }
+
+    #[test]
+    fn only_plain_takes_of_one_counter_go_the_short_way() {
+        let a = counter("a");
+        let plain = batch(vec![(a.clone(), vec![op(Action::Take(2)), op(Action::Read), op(Action::Take(3))])]);
+        assert_eq!(Takes::of(&plain), Some(Takes { counter: &a, sum: 5, count: 2 }));
+
+        let set = Action::Set(CounterValue::default(), Condition::Always);
+        for other in [
+            batch(vec![(a.clone(), vec![op(Action::Take(1)), op(set)])]),
+            batch(vec![(a.clone(), vec![op(Action::Take(1)), keyed(Action::Take(1))])]),
+            batch(vec![(a.clone(), vec![op(Action::Take(1))]), (counter("b"), vec![op(Action::Take(1))])]),
+            batch(vec![(a.clone(), vec![op(Action::Read)])]),
+        ] {
+            assert_eq!(Takes::of(&other), None);
+        }
+    }
+
+    #[test]
+    fn the_state_before_follows_from_the_state_afterwards() {
+        let a = counter("a");
+        let takes = Takes { counter: &a, sum: 5, count: 2 };
+        let state = |value, version| Counter {
+            value: CounterValue::new(value).unwrap(),
+            version,
+            updated_at: Timestamp::from_millis(9),
+        };
+        assert_eq!(takes.before(state(47, 9)), Ok(state(42, 7)));
+        assert!(matches!(takes.before(state(4, 9)), Err(StoreError::OutcomeUnknown(_))));
+        assert!(matches!(takes.before(state(47, 1)), Err(StoreError::OutcomeUnknown(_))));
+    }
+}

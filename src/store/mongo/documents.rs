@@ -1,0 +1,285 @@
+//! What is stored, and its conversion from and to the words of the domain.
+//!
+//! BSON has signed integers only; every number here lies between 0 and 2^63 − 1.
+
+use mongodb::bson::{self, Bson, DateTime, Document, doc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::super::plan::{KeyId, KeyRecord};
+use super::super::{Cause, Counter, NamedCounter, NewUser, PasswordHash, StoreError, User};
+use super::error::INVALID_DOCUMENT;
+use crate::domain::{CounterId, CounterName, CounterValue, Timestamp, UserId};
+
+/// A document of a certain collection.
+pub(super) trait Stored: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static {
+    /// Where it is stored.
+    const COLLECTION: &'static str;
+}
+
+/// A user. Not `Debug`, for it holds the hash of a password.
+#[derive(Serialize, Deserialize)]
+pub(super) struct UserDocument {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    token_generation: i64,
+    counters: i64,
+    incremental_id: String,
+    created_at: DateTime,
+}
+
+impl Stored for UserDocument {
+    const COLLECTION: &'static str = "users";
+}
+
+/// A user's number of counters.
+#[derive(Serialize, Deserialize)]
+pub(super) struct CountersOfUser {
+    #[serde(rename = "_id")]
+    id: String,
+    counters: i64,
+}
+
+impl Stored for CountersOfUser {
+    const COLLECTION: &'static str = UserDocument::COLLECTION;
+}
+
+/// A user's token generation.
+#[derive(Serialize, Deserialize)]
+pub(super) struct GenerationOfUser {
+    pub(super) token_generation: i64,
+}
+
+impl Stored for GenerationOfUser {
+    const COLLECTION: &'static str = UserDocument::COLLECTION;
+}
+
+/// A counter.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CounterDocument {
+    #[serde(rename = "_id")]
+    id: String,
+    user: String,
+    name: String,
+    value: i64,
+    version: i64,
+    updated_at: DateTime,
+}
+
+impl Stored for CounterDocument {
+    const COLLECTION: &'static str = "incremental_counter";
+}
+
+/// The record of an idempotency key.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct KeyDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
+    fingerprint: String,
+    outcome: Bson,
+    expires_at: DateTime,
+}
+
+impl Stored for KeyDocument {
+    const COLLECTION: &'static str = "idempotency_keys";
+}
+
+/// The `_id` of a key's record.
+pub(super) fn key_id((user, key): &KeyId) -> String {
+    format!("{user}/{}", key.as_str())
+}
+
+/// The bounds of the `_id`s of everything that belongs to a user, both excluded: `0` follows `/` in ASCII.
+pub(super) fn ids_of(user: UserId) -> (String, String) {
+    (format!("{user}/"), format!("{user}0"))
+}
+
+pub(super) fn date(moment: Timestamp) -> DateTime {
+    DateTime::from_millis(moment.millis())
+}
+
+/// An unsigned number as BSON has it.
+pub(super) fn signed(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(|_| invalid("a number lies above the top"))
+}
+
+/// A stored number as the domain has it.
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| invalid("a number is negative"))
+}
+
+fn invalid(detail: &'static str) -> StoreError {
+    StoreError::Corrupt(Cause::new(INVALID_DOCUMENT, detail))
+}
+
+fn moment(date: DateTime) -> Timestamp {
+    Timestamp::from_millis(date.timestamp_millis())
+}
+
+impl UserDocument {
+    pub(super) fn of_new(user: &NewUser) -> Self {
+        let default = CounterId { user: user.id, name: CounterName::default_counter() };
+        Self {
+            id: user.id.to_string(),
+            email: Some(user.email.as_str().to_owned()),
+            password_hash: Some(user.password_hash.as_phc().to_owned()),
+            token: Some(user.token.0.clone()),
+            token_generation: 0,
+            counters: 0,
+            incremental_id: default.to_string(),
+            created_at: date(user.created_at),
+        }
+    }
+
+    pub(super) fn into_user(self) -> Result<User, StoreError> {
+        let email = self.email.map(|email| email.parse()).transpose();
+        Ok(User {
+            id: self.id.parse().map_err(|_| invalid("a user's _id is no UUID"))?,
+            email: email.map_err(|_| invalid("a user's email is none"))?,
+            password_hash: self.password_hash.map(PasswordHash::new),
+            token_generation: unsigned(self.token_generation)?,
+            counters: unsigned(self.counters)?,
+            created_at: moment(self.created_at),
+        })
+    }
+}
+
+impl CountersOfUser {
+    pub(super) fn read(self) -> Result<(UserId, u64), StoreError> {
+        let id = self.id.parse().map_err(|_| invalid("a user's _id is no UUID"))?;
+        Ok((id, unsigned(self.counters)?))
+    }
+}
+
+impl CounterDocument {
+    pub(super) fn of(id: &CounterId, counter: Counter) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: id.to_string(),
+            user: id.user.to_string(),
+            name: id.name.to_string(),
+            value: signed(counter.value.get())?,
+            version: signed(counter.version)?,
+            updated_at: date(counter.updated_at),
+        })
+    }
+
+    /// The `_id`, and the change that makes the stored counter this one.
+    pub(super) fn into_update(self) -> (String, Document) {
+        let Self { id, value, version, updated_at, .. } = self;
+        (id, doc! { "$set": { "value": value, "version": version, "updated_at": updated_at } })
+    }
+
+    pub(super) fn counter(&self) -> Result<Counter, StoreError> {
+        Ok(Counter {
+            value: CounterValue::new(unsigned(self.value)?).ok_or_else(|| invalid("a counter lies above the top"))?,
+            version: unsigned(self.version)?,
+            updated_at: moment(self.updated_at),
+        })
+    }
+
+    pub(super) fn read(&self) -> Result<(CounterId, Counter), StoreError> {
+        let user = self.user.parse().map_err(|_| invalid("a counter's user is no UUID"))?;
+        Ok((CounterId { user, name: self.name()? }, self.counter()?))
+    }
+
+    pub(super) fn named(&self) -> Result<NamedCounter, StoreError> {
+        Ok(NamedCounter { name: self.name()?, counter: self.counter()? })
+    }
+
+    fn name(&self) -> Result<CounterName, StoreError> {
+        self.name.parse().map_err(|_| invalid("a counter's name is none"))
+    }
+}
+
+impl KeyDocument {
+    pub(super) fn of(id: &KeyId, record: &KeyRecord) -> Result<Self, StoreError> {
+        let outcome = bson::serialize_to_bson(&record.outcome);
+        Ok(Self {
+            id: key_id(id),
+            fingerprint: record.fingerprint.clone(),
+            outcome: outcome.map_err(|_| invalid("an outcome cannot be stored"))?,
+            expires_at: date(record.expires_at),
+        })
+    }
+
+    pub(super) fn into_record(self) -> Result<KeyRecord, StoreError> {
+        Ok(KeyRecord {
+            fingerprint: self.fingerprint,
+            outcome: bson::deserialize_from_bson(self.outcome)
+                .map_err(|_| invalid("a stored outcome cannot be read"))?,
+            expires_at: moment(self.expires_at),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Outcome, Refusal};
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_764_030_000_123);
+
+    fn record(outcome: Outcome) -> KeyRecord {
+        KeyRecord { fingerprint: "f".into(), outcome, expires_at: NOW }
+    }
+
+    #[test]
+    fn every_outcome_of_a_keyed_call_survives() {
+        let id = (UserId::generate(), "k".parse().unwrap());
+        let top = CounterValue::MAX;
+        for outcome in [
+            Outcome::Taken { first: CounterValue::new(1).unwrap(), last: top },
+            Outcome::Set { value: top, previous: CounterValue::default(), version: 1_764_030_000_123_001 },
+            Outcome::Refused(Refusal::CounterExhausted),
+            Outcome::Refused(Refusal::PreconditionFailed),
+            Outcome::Refused(Refusal::QuotaReached),
+        ] {
+            let stored = KeyDocument::of(&id, &record(outcome)).unwrap();
+            let bytes = bson::serialize_to_vec(&stored).unwrap();
+            let read: KeyDocument = bson::deserialize_from_slice(&bytes).unwrap();
+            assert_eq!(read.into_record().unwrap(), record(outcome));
+        }
+    }
+
+    #[test]
+    fn a_counter_survives_and_its_numbers_are_long_integers() {
+        let id = CounterId { user: UserId::generate(), name: "orders".parse().unwrap() };
+        let counter = Counter { value: CounterValue::MAX, version: 7, updated_at: NOW };
+        let stored = CounterDocument::of(&id, counter).unwrap();
+        assert_eq!(stored.read().unwrap(), (id.clone(), counter));
+        let document = bson::serialize_to_document(&stored).unwrap();
+        assert_eq!(document.get_str("_id").unwrap(), id.to_string());
+        assert_eq!(document.get("version"), Some(&Bson::Int64(7)));
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_corrupt_and_not_wrapped() {
+        let id = CounterId { user: UserId::generate(), name: "orders".parse().unwrap() };
+        let counter = Counter { value: CounterValue::default(), version: 1, updated_at: NOW };
+        let stored = CounterDocument::of(&id, counter).unwrap();
+        for value in [-1, 1 << 53] {
+            let wrong = CounterDocument { value, ..CounterDocument::of(&id, counter).unwrap() };
+            assert!(matches!(wrong.counter(), Err(StoreError::Corrupt(_))));
+        }
+        assert!(matches!(CounterDocument { version: -1, ..stored }.counter(), Err(StoreError::Corrupt(_))));
+        assert!(signed(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn everything_of_a_user_lies_between_its_bounds() {
+        let user = UserId::generate();
+        let (after, before) = ids_of(user);
+        for name in ["0", "default", "zz_-z"] {
+            let id = CounterId { user, name: name.parse().unwrap() }.to_string();
+            assert!(after < id && id < before);
+        }
+        let key = key_id(&(user, "~".parse().unwrap()));
+        assert!(after < key && key < before);
+    }
+}

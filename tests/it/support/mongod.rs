@@ -1,0 +1,318 @@
+//! Real MongoDB servers for the tests: replica sets on loopback ports whose members can be stopped, killed, paused and
+//! started again.
+//!
+//! No server outlives the test process, however that ends: each is started with a parent-death signal. That signal
+//! follows the *thread* which started the server, and the threads of tests end early, so one thread that never ends
+//! starts them all.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use mongodb::Client;
+use mongodb::bson::{Document, doc};
+use mongodb::options::{ClientOptions, ServerAddress};
+
+const SET: &str = "rs0";
+/// How long servers may take to start or to elect a primary, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A replica set, or a single server that is none. Its processes and data are gone when it is dropped.
+pub struct ReplicaSet {
+    dir: PathBuf,
+    members: Vec<Member>,
+    replicated: bool,
+}
+
+struct Member {
+    port: u16,
+    dir: PathBuf,
+    process: Option<Child>,
+}
+
+impl ReplicaSet {
+    /// Starts a set of so many members and waits until it has a primary and every other member is a secondary.
+    pub async fn start(members: usize) -> Self {
+        let mut set = Self::launch(members, true);
+        set.wait_until_all_answer().await;
+        let addresses: Vec<Document> = (0i32..)
+            .zip(&set.members)
+            .map(|(id, member)| doc! { "_id": id, "host": format!("127.0.0.1:{}", member.port) })
+            .collect();
+        // Elections within about a second, where the defaults take more than ten.
+        let config = doc! {
+            "_id": SET,
+            "members": addresses,
+            "settings": { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200, "heartbeatTimeoutSecs": 1 },
+        };
+        let initiated = admin(set.members[0].port, doc! { "replSetInitiate": config }, PATIENCE).await;
+        assert!(initiated.is_some(), "the replica set refused its configuration:\n{}", set.logs());
+        set.wait_until_healthy().await;
+        set
+    }
+
+    /// Starts one server outside of any replica set.
+    pub async fn standalone() -> Self {
+        let mut server = Self::launch(1, false);
+        server.wait_until_all_answer().await;
+        server
+    }
+
+    fn launch(members: usize, replicated: bool) -> Self {
+        static SETS: AtomicU32 = AtomicU32::new(0);
+        let number = SETS.fetch_add(1, Ordering::Relaxed);
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mongod-{}-{number}", std::process::id()));
+        let members = (0..members)
+            .map(|i| Member { port: free_port(), dir: dir.join(i.to_string()), process: None })
+            .collect();
+        let mut set = Self { dir, members, replicated };
+        for i in 0..set.members.len() {
+            set.spawn(i);
+        }
+        set
+    }
+
+    /// A connection string that names every member.
+    pub fn uri(&self) -> String {
+        let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect();
+        let options = if self.replicated { format!("?replicaSet={SET}") } else { String::new() };
+        format!("mongodb://{}/{options}", hosts.join(","))
+    }
+
+    /// The port of a member, on 127.0.0.1.
+    pub fn port(&self, i: usize) -> u16 {
+        self.members[i].port
+    }
+
+    /// Which member is the primary now; waits until there is one.
+    pub async fn primary(&self) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            for (i, member) in self.members.iter().enumerate() {
+                let hello = admin(member.port, doc! { "hello": 1 }, Duration::from_millis(500)).await;
+                if hello.is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
+                    return i;
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("the replica set elected no primary:\n{}", self.logs());
+    }
+
+    /// Ends a member in good order and waits until it has.
+    pub fn stop_member(&mut self, i: usize) {
+        self.signal(i, "TERM");
+        if let Some(mut process) = self.members[i].process.take() {
+            process.wait().unwrap();
+        }
+    }
+
+    /// Kills a member: no good-bye, no last write.
+    pub fn kill_member(&mut self, i: usize) {
+        self.members[i].kill();
+    }
+
+    /// Freezes a member: its connections stay open, and nothing answers.
+    pub fn pause_member(&self, i: usize) {
+        self.signal(i, "STOP");
+    }
+
+    /// Lets a frozen member go on.
+    pub fn resume_member(&self, i: usize) {
+        self.signal(i, "CONT");
+    }
+
+    /// Starts a member again on the data that it left, and waits until it answers.
+    pub async fn start_member(&mut self, i: usize) {
+        self.spawn(i);
+        self.wait_until_all_answer().await;
+    }
+
+    /// Ends every member in good order, at the same time.
+    pub fn stop_all(&mut self) {
+        for i in 0..self.members.len() {
+            self.signal(i, "TERM");
+        }
+        for member in &mut self.members {
+            if let Some(mut process) = member.process.take() {
+                process.wait().unwrap();
+            }
+        }
+    }
+
+    /// Starts every member that does not run, and waits until the set is healthy.
+    pub async fn start_all(&mut self) {
+        for i in 0..self.members.len() {
+            if self.members[i].process.is_none() {
+                self.spawn(i);
+            }
+        }
+        self.wait_until_all_answer().await;
+        if self.replicated {
+            self.wait_until_healthy().await;
+        }
+    }
+
+    /// Waits until one member is the primary and all others are its secondaries.
+    pub async fn wait_until_healthy(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let primary = self.primary().await;
+            let status = admin(self.members[primary].port, doc! { "replSetGetStatus": 1 }, PAUSE * 10).await;
+            let healthy = status.is_some_and(|status| {
+                status.get_array("members").is_ok_and(|members| {
+                    members.iter().all(|member| {
+                        let state = member.as_document().and_then(|member| member.get_str("stateStr").ok());
+                        matches!(state, Some("PRIMARY" | "SECONDARY"))
+                    })
+                })
+            });
+            if healthy {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        panic!("the replica set did not become healthy:\n{}", self.logs());
+    }
+
+    async fn wait_until_all_answer(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        for i in 0..self.members.len() {
+            while self.members[i].process.is_some() {
+                let port = self.members[i].port;
+                if admin(port, doc! { "ping": 1 }, Duration::from_secs(1)).await.is_some() {
+                    break;
+                }
+                let ended = self.members[i].process.as_mut().and_then(|process| process.try_wait().unwrap());
+                assert!(ended.is_none(), "mongod ended at start:\n{}", self.logs());
+                assert!(Instant::now() < deadline, "mongod did not answer:\n{}", self.logs());
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    fn spawn(&mut self, i: usize) {
+        let replicated = self.replicated;
+        let member = &mut self.members[i];
+        assert!(member.process.is_none(), "member {i} runs already");
+        fs::create_dir_all(&member.dir).unwrap();
+        let log = File::options().create(true).append(true).open(member.dir.join("mongod.log")).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(mongod())
+            .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25"])
+            .args(["--port", &member.port.to_string()])
+            .arg("--dbpath")
+            .arg(&member.dir)
+            // Fail points; a signal that is obeyed at once; no statistics on the disk.
+            .args(["--setParameter", "enableTestCommands=1"])
+            .args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"])
+            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        if replicated {
+            command.args(["--replSet", SET, "--oplogSize", "64"]);
+        }
+        member.process = Some(spawn_for_the_life_of_the_process(command));
+    }
+
+    fn signal(&self, i: usize, signal: &str) {
+        if let Some(process) = &self.members[i].process {
+            let sent = Command::new("kill").args([&format!("-{signal}"), &process.id().to_string()]).status().unwrap();
+            assert!(sent.success(), "kill -{signal} failed");
+        }
+    }
+
+    /// The end of every member's log, for a failure's message.
+    fn logs(&self) -> String {
+        let mut text = String::new();
+        for member in &self.members {
+            let log = fs::read_to_string(member.dir.join("mongod.log")).unwrap_or_default();
+            let mut lines: Vec<&str> = log.lines().rev().take(8).collect();
+            lines.reverse();
+            text.push_str(&format!("--- port {}\n{}\n", member.port, lines.join("\n")));
+        }
+        text
+    }
+}
+
+impl Drop for ReplicaSet {
+    fn drop(&mut self) {
+        for member in &mut self.members {
+            member.kill();
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+impl Member {
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// Runs a command on a server's admin database; nothing where it does not answer or refuses.
+async fn admin(port: u16, command: Document, patience: Duration) -> Option<Document> {
+    let host = ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: Some(port) };
+    // A client of its own for each question: the workers of a client end with the runtime that it was made in, and a
+    // set can be shared by tests with runtimes of their own.
+    let options = ClientOptions::builder()
+        .hosts(vec![host])
+        .direct_connection(true)
+        .server_selection_timeout(patience)
+        .connect_timeout(patience)
+        .build();
+    let client = Client::with_options(options).unwrap();
+    let answer = tokio::time::timeout(patience, client.database("admin").run_command(command)).await;
+    let _ = tokio::time::timeout(PAUSE, client.shutdown().immediate(true)).await;
+    answer.ok().and_then(Result::ok)
+}
+
+fn mongod() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/mongod/bin/mongod");
+    assert!(path.is_file(), "{} is missing: run make tools", path.display());
+    path
+}
+
+/// A free port below those that the system hands out for outgoing connections, so that a member which is started again
+/// finds its own port free.
+fn free_port() -> u16 {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(rand::random()));
+    loop {
+        let port = FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Starts a command from a thread that lives as long as the process.
+fn spawn_for_the_life_of_the_process(command: Command) -> Child {
+    type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
+    static STARTER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (requests, inbox) = mpsc::channel::<Request>();
+        std::thread::spawn(move || {
+            for (mut command, reply) in inbox {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        requests
+    });
+    let (reply, child) = mpsc::channel();
+    starter.send((command, reply)).unwrap();
+    child.recv().unwrap().expect("setpriv (util-linux) could not be started")
+}
