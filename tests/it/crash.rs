@@ -19,7 +19,7 @@ async fn nothing_acknowledged_is_lost_or_handed_out_again() {
     let store = Store::fresh(Kind::Redb).await;
     let mut user: Option<User> = None;
     let mut acknowledged = BTreeSet::new();
-    let mut pending_keys = Vec::new();
+    let mut pending_keys: Vec<String> = Vec::new();
     let mut calls_without_answer = 0;
 
     for round in 0..ROUNDS {
@@ -32,7 +32,7 @@ async fn nothing_acknowledged_is_lost_or_handed_out_again() {
         let highest = acknowledged.last().copied().unwrap_or_default();
         assert!(user.current().await >= highest, "{highest} was acknowledged and is lost");
         for key in pending_keys.drain(..) {
-            let answer = user.post("/v1/next").key(key).send().await.expect(200);
+            let answer = user.post("/v1/next").key(&key).send().await.expect(200);
             assert!(acknowledged.insert(answer.number("value")), "{} twice", answer.number("value"));
         }
         for ended in load_until_killed(&service, &user, 30 + round * 7).await {

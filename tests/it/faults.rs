@@ -107,19 +107,24 @@ async fn a_key_in_flight_ends_in_the_one_number() {
     user.post("/v1/next").key("k").send().await.problem(409, "idempotency_key_in_flight");
     resume_all(&set);
 
-    let answer = until_definite(|| user.post("/v1/next").key("k")).await;
+    let answer = next_until_definite(&user, "k").await;
     assert_eq!(answer.number("value"), 2);
-    assert_eq!(until_definite(|| user.post("/v1/next").key("after")).await.number("value"), 3);
+    assert_eq!(next_until_definite(&user, "after").await.number("value"), 3);
 }
 
-/// Repeats a keyed call until its outcome is known.
-async fn until_definite(call: impl Fn() -> Call) -> Answer {
-    eventually("a definite answer", async || {
-        let answer = call().send().await;
-        let again = answer.status == 503 || answer.json["code"] == "idempotency_key_in_flight";
-        (!again).then(|| answer.expect(200))
-    })
-    .await
+/// Takes a number with a key, repeating the call until its outcome is known.
+async fn next_until_definite(user: &User, key: &str) -> Answer {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = user.post("/v1/next").key(key).send().await;
+        if answer.status != 503 && answer.json["code"] != "idempotency_key_in_flight" {
+            return answer.expect(200);
+        }
+        if Instant::now() > deadline {
+            answer.fail("no definite answer");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +150,7 @@ async fn too_many_waiting_calls_are_refused_at_once() {
     }
     resume_all(&set);
     assert!(overloaded > 0 && others > 0, "{overloaded} refused as too many, {others} otherwise");
-    let after = until_definite(|| user.post("/v1/next").key("after")).await.number("value");
+    let after = next_until_definite(&user, "after").await.number("value");
     assert!((2..=2 + others).contains(&after), "{after}: a refused call has taken a number");
 }
 
@@ -192,7 +197,7 @@ async fn a_failover_loses_nothing() {
 async fn take_keyed(user: &User) -> Taken {
     let key = unique_name();
     let began = Instant::now();
-    let number = until_definite(|| user.post("/v1/next").key(&key)).await.number("value");
+    let number = next_until_definite(user, &key).await.number("value");
     Taken { number, began, ended: Instant::now() }
 }
 

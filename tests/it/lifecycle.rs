@@ -63,7 +63,10 @@ async fn what_is_under_way_is_finished_and_new_calls_are_turned_away() {
     eventually("new calls are turned away", async || match user.post("/v1/next").try_send().await {
         Err(_) => Some(()),
         Ok(answer) if answer.status == 200 => None,
-        Ok(answer) => Some(drop(answer.problem(503, "draining"))),
+        Ok(answer) => {
+            answer.problem(503, "draining");
+            Some(())
+        }
     })
     .await;
     assert_eq!(service.exit_status(), None, "a call is still under way");
@@ -84,8 +87,7 @@ async fn under_way(service: &Service, method: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_send_nothing_do_not_hold_the_stop() {
-    let settings =
-        [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "60s"), ("COUNTER_HEADER_TIMEOUT", "60s")];
+    let settings = [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "60s"), ("COUNTER_HEADER_TIMEOUT", "60s")];
     let service = redb(&settings).await;
     let mut half = Connection::open(service.address()).await;
     half.send("GET /livez HTTP/1.1\r\nhost:").await;
@@ -99,8 +101,7 @@ async fn clients_that_send_nothing_do_not_hold_the_stop() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_finishes_holds_the_stop_for_its_timeout_only() {
-    let settings =
-        [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "2s"), ("COUNTER_BODY_TIMEOUT", "60s")];
+    let settings = [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "2s"), ("COUNTER_BODY_TIMEOUT", "60s")];
     let service = redb(&[&settings[..], &[("COUNTER_REQUEST_TIMEOUT", "60s")]].concat()).await;
     let user = service.client().await.register().await;
     let mut slow = Connection::open(service.address()).await;

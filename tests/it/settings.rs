@@ -143,7 +143,8 @@ async fn keys_are_rotated_without_logging_anyone_out() {
     client.get("/v1/me").token(&token).send().await.expect(200);
 
     replace(&file, "this is no list of keys");
-    let failed = |line: &serde_json::Value| line["level"].as_str().is_some_and(|level| level != "INFO" && level != "DEBUG");
+    let failed =
+        |line: &serde_json::Value| line["level"].as_str().is_some_and(|level| level != "INFO" && level != "DEBUG");
     let complaint = eventually("a complaint about the bad file", async || service.logs(failed).pop()).await;
     assert!(!complaint.to_string().contains("this is no list"), "{complaint}");
     user.get("/v1/me").send().await.expect(200);

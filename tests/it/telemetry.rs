@@ -163,7 +163,9 @@ async fn nothing_secret_is_told() {
     ];
     for (where_, text) in &told {
         for secret in ["canary", signature] {
-            let at = text.find(secret).map(|at| text[..at].char_indices().rev().nth(200).map_or(0, |(start, _)| start)..at + secret.len());
+            let at = text
+                .find(secret)
+                .map(|at| text[..at].char_indices().rev().nth(200).map_or(0, |(start, _)| start)..at + secret.len());
             assert_eq!(at.map(|at| &text[at]), None, "a secret is in the {where_}");
         }
     }

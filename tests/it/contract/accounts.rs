@@ -74,8 +74,7 @@ async fn an_email_is_trimmed_and_compared_without_case(env: &Env) {
 
 async fn an_email_registers_once(env: &Env) {
     let email = unique_email();
-    let register =
-        async || env.client.post("/v1/register").json(&credentials(&email, PASSWORD)).send().await;
+    let register = async || env.client.post("/v1/register").json(&credentials(&email, PASSWORD)).send().await;
     let (one, other) = tokio::join!(register(), register());
     let mut statuses = [one.status, other.status];
     statuses.sort_unstable();
@@ -86,12 +85,7 @@ async fn an_email_registers_once(env: &Env) {
 async fn a_bad_email_is_named(env: &Env) {
     let long = format!("a@{}.com", "b".repeat(250));
     for email in ["", " ", "ada", "@example.com", "ada@", "ada@example", "a b@example.com", "a@b@example.com", &long] {
-        env.client
-            .post("/v1/register")
-            .json(&credentials(email, PASSWORD))
-            .send()
-            .await
-            .invalid_field("email");
+        env.client.post("/v1/register").json(&credentials(email, PASSWORD)).send().await.invalid_field("email");
     }
 }
 
@@ -161,7 +155,7 @@ async fn login_takes_about_as_long_for_an_unknown_email(env: &Env) {
 
 async fn logout_revokes_every_token_at_once(env: &Env) {
     let user = env.user().await;
-    let other = env.client.login(&user.email, PASSWORD).await.expect(200).json["token"].as_str().unwrap().to_owned();
+    let other = user.log_in_again().await.token;
     let answer = user.post("/v1/logout").send().await.expect(204);
     assert_eq!(answer.body, "");
     for token in [&user.token, &other] {
@@ -175,12 +169,11 @@ async fn login_right_after_logout_works(env: &Env) {
     let mut user = env.user().await;
     for expected in 1..=3 {
         assert_eq!(user.next().await, expected);
-        let old = user.token.clone();
         user.post("/v1/logout").send().await.expect(204);
-        let answer = env.client.login(&user.email, PASSWORD).await.expect(200);
-        user.token = answer.json["token"].as_str().unwrap().to_owned();
-        user.get("/v1/me").send().await.expect(200);
-        env.client.get("/v1/me").token(&old).send().await.problem(401, "token_revoked");
+        let again = user.log_in_again().await;
+        again.get("/v1/me").send().await.expect(200);
+        user.get("/v1/me").send().await.problem(401, "token_revoked");
+        user = again;
     }
 }
 

@@ -91,7 +91,9 @@ async fn values_outside_the_range_are_refused(env: &Env) {
         assert_eq!(user.current().await, value);
     }
     user.set(3).await;
-    for value in ["-1", "9007199254740992", "18446744073709551616", "1.5", "\"5\"", "null", "true", "[1]", "{\"$inc\":1}"] {
+    for value in
+        ["-1", "9007199254740992", "18446744073709551616", "1.5", "\"5\"", "null", "true", "[1]", "{\"$inc\":1}"]
+    {
         let body = format!("{{\"current\":{value}}}");
         user.put(DEFAULT).body("application/json", body).send().await.invalid_field("current");
     }

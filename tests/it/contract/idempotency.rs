@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::{Env, for_each_store};
-use crate::support::client::{PASSWORD, User};
 use crate::support::stores::unique_name;
 
 /// 2^53 − 1: the highest number there is.
@@ -90,10 +89,7 @@ async fn a_key_belongs_to_the_user(env: &Env) {
     let others = other.post("/v1/next").key("k").send().await.expect(200);
     assert_eq!((others.replayed(), others.number("value")), (false, 1));
 
-    let login = env.client.login(&user.email, PASSWORD).await.expect(200);
-    let token = login.json["token"].as_str().unwrap().to_owned();
-    let same_user = User { token, ..user.clone() };
-    let again = same_user.post("/v1/next").key("k").send().await.expect(200);
+    let again = user.log_in_again().await.post("/v1/next").key("k").send().await.expect(200);
     assert_eq!((again.replayed(), again.body), (true, first.body));
     let in_query = format!("/v1/next?token={}", user.token);
     let again = env.client.post(&in_query).key("k").send().await.expect(200);

@@ -25,7 +25,9 @@ for_each_store![
 async fn an_unknown_route_is_a_problem(env: &Env) {
     let user = env.user().await;
     for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "BREW"] {
-        for path in ["/nothing", "/v1", "/v1/", "/v1/nothing", "/v1/next/", "/v2/next", "/v1/counters//next", "/metrics"] {
+        for path in
+            ["/nothing", "/v1", "/v1/", "/v1/nothing", "/v1/next/", "/v2/next", "/v1/counters//next", "/metrics"]
+        {
             user.call(method, path).send().await.problem(404, "not_found");
         }
     }
@@ -105,7 +107,9 @@ async fn another_media_type_is_refused(env: &Env) {
 
 async fn a_body_that_is_no_json_is_malformed(env: &Env) {
     for path in ["/v1/register", "/v1/login"] {
-        for body in [&b""[..], b"{", b"{\"email\":}", b"{}{}", b"{} x", b"{\"email\":\"\xff\"}", b"email=ada@example.com"] {
+        for body in
+            [&b""[..], b"{", b"{\"email\":}", b"{}{}", b"{} x", b"{\"email\":\"\xff\"}", b"email=ada@example.com"]
+        {
             let post = env.client.post(path).body("application/json", body);
             post.send().await.problem(400, "malformed_body");
         }

@@ -86,7 +86,10 @@ async fn every_described_error_has_an_example(env: &Env) {
                     let found = (value["code"].clone(), value["status"].as_u64().unwrap_or_default());
                     assert_eq!(found, wanted, "{method} {path}");
                 }
-                assert!(problems.is_null() || problems["examples"].is_object(), "{method} {path} {status}: no examples");
+                assert!(
+                    problems.is_null() || problems["examples"].is_object(),
+                    "{method} {path} {status}: no examples"
+                );
             }
         }
     }
@@ -129,8 +132,7 @@ async fn metrics_count_what_was_sent(env: &Env) {
     })
     .await;
     let requests = |method: &str, route: &str, status: &str| {
-        let labels =
-            [("http_request_method", method), ("http_route", route), ("http_response_status_code", status)];
+        let labels = [("http_request_method", method), ("http_route", route), ("http_response_status_code", status)];
         scrape.sum("http_server_request_duration_seconds_count", &labels)
     };
     assert_eq!(requests("POST", "/v1/register", "201"), 1.0);
@@ -157,7 +159,9 @@ async fn metrics_speak_openmetrics_too(env: &Env) {
     let text = get("text/plain").await.unwrap();
     assert!(text.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
     let open = get("application/openmetrics-text; version=1.0.0,text/plain;q=0.5").await.unwrap();
-    assert!(open.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(
+        open.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text; version=1.0.0")
+    );
     assert!(open.text().await.unwrap().ends_with("# EOF\n"));
 }
 

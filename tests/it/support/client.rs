@@ -48,10 +48,6 @@ impl Client {
         self.call("POST", path)
     }
 
-    pub(crate) fn put(&self, path: &str) -> Call {
-        self.call("PUT", path)
-    }
-
     pub(crate) fn delete(&self, path: &str) -> Call {
         self.call("DELETE", path)
     }
@@ -93,6 +89,12 @@ impl User {
     /// The same account at another replica.
     pub(crate) fn at(&self, client: &Client) -> Self {
         Self { client: client.clone(), ..self.clone() }
+    }
+
+    /// The same account after another login.
+    pub(crate) async fn log_in_again(&self) -> Self {
+        let login = self.client.login(&self.email, PASSWORD).await.expect(200);
+        Self { token: login.json["token"].as_str().unwrap().to_owned(), ..self.clone() }
     }
 
     /// The caller without its token.

@@ -54,7 +54,7 @@ async fn take(user: &User, other: &User, call: usize, keyed_of_ten: usize) -> Ta
     let answer = next(user).send().await.expect(200);
     let ended = Instant::now();
     let number = answer.number("value");
-    if key.is_some() && call % 2 == 0 {
+    if key.is_some() && call.is_multiple_of(2) {
         let repeated = next(other).send().await.expect(200);
         if !repeated.replayed() || repeated.number("value") != number {
             repeated.fail(&format!("expected {number} again"));

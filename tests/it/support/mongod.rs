@@ -67,9 +67,8 @@ impl ReplicaSet {
         static SETS: AtomicU32 = AtomicU32::new(0);
         let number = SETS.fetch_add(1, Ordering::Relaxed);
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mongod-{}-{number}", std::process::id()));
-        let members = (0..members)
-            .map(|i| Member { port: free_port(), dir: dir.join(i.to_string()), process: None })
-            .collect();
+        let members =
+            (0..members).map(|i| Member { port: free_port(), dir: dir.join(i.to_string()), process: None }).collect();
         let mut set = Self { dir, members, replicated };
         for i in 0..set.members.len() {
             set.spawn(i);

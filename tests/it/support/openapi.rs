@@ -162,7 +162,8 @@ fn check_problem(answer: &Answer) -> Result<(), String> {
         return Err("the problem's trace_id is none".to_owned());
     }
     let known = ["type", "title", "status", "detail", "code", "trace_id", "errors"];
-    if let Some(name) = problem.as_object().and_then(|members| members.keys().find(|name| !known.contains(&name.as_str())))
+    if let Some(name) =
+        problem.as_object().and_then(|members| members.keys().find(|name| !known.contains(&name.as_str())))
     {
         return Err(format!("a problem with an unknown member {name}"));
     }

@@ -65,7 +65,8 @@ impl Collector {
         let received = self.received.0.lock().unwrap();
         let resources = received.iter().flat_map(|request| &request.resource_spans);
         let spans = resources.flat_map(|of_resource| {
-            let resource = of_resource.resource.as_ref().map(|resource| resource.attributes.clone()).unwrap_or_default();
+            let resource =
+                of_resource.resource.as_ref().map(|resource| resource.attributes.clone()).unwrap_or_default();
             let spans = of_resource.scope_spans.iter().flat_map(|of_scope| of_scope.spans.clone());
             spans.map(move |span| (span, resource.clone()))
         });
