@@ -59,6 +59,7 @@ async fn listed_origins_may_call(env: &Env) {
     assert!([200, 204].contains(&answer.status), "{}", answer.status);
     assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN));
     assert!(answer.list("access-control-allow-methods").contains(&"POST".to_owned()));
+    assert!(!answer.list("allow").contains(&"HEAD".to_owned()), "HEAD takes no number");
     let headers = answer.header("access-control-allow-headers").unwrap().to_lowercase();
     for name in ["authorization", "idempotency-key", "if-match", "content-type"] {
         assert!(headers.contains(name), "{name} is not among {headers}");

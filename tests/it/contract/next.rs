@@ -152,6 +152,7 @@ async fn a_bad_name_is_refused(env: &Env) {
         user.get(&format!("/v1/counters/{name}/current")).send().await.invalid_field("name");
         user.delete(&format!("/v1/counters/{name}")).send().await.invalid_field("name");
     }
+    user.post("/v1/counters//next").send().await.invalid_field("name");
     assert_eq!(user.get("/v1/counters").send().await.expect(200).json["counters"], json!([]));
 }
 

@@ -25,9 +25,7 @@ for_each_store![
 async fn an_unknown_route_is_a_problem(env: &Env) {
     let user = env.user().await;
     for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "BREW"] {
-        for path in
-            ["/nothing", "/v1", "/v1/", "/v1/nothing", "/v1/next/", "/v2/next", "/v1/counters//next", "/metrics"]
-        {
+        for path in ["/nothing", "/v1", "/v1/", "/v1/nothing", "/v1/next/", "/v2/next", "/metrics"] {
             user.call(method, path).send().await.problem(404, "not_found");
         }
     }
@@ -117,10 +115,12 @@ async fn a_body_that_is_no_json_is_malformed(env: &Env) {
 }
 
 async fn a_form_that_is_none_is_malformed(env: &Env) {
-    for body in ["email=%zz&password=eight888", "email=%ff&password=eight888", "email=a&email=b&password=eight888"] {
-        let post = env.client.post("/v1/login").body("application/x-www-form-urlencoded", body);
-        post.send().await.problem(400, "malformed_body");
+    let post = |body: &'static str| env.client.post("/v1/login").body("application/x-www-form-urlencoded", body);
+    for body in ["email=%zz&password=eight888", "email=%ff&password=eight888"] {
+        post(body).send().await.problem(400, "malformed_body");
     }
+    let twice = post("email=ada@example.com&email=eve@example.com&password=eight888");
+    twice.send().await.invalid_field("email");
 }
 
 async fn an_unknown_parameter_is_refused_everywhere(env: &Env) {
