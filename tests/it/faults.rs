@@ -175,6 +175,7 @@ async fn a_failover_loses_nothing() {
     let unkeyed = tokio::spawn(take_unkeyed(other, 200));
     eventually("the load", async || (user.current().await > 100).then_some(())).await;
     let primary = set.primary().await;
+    assert!(!unkeyed.is_finished(), "the load was over before the failover");
     set.kill_member(primary);
 
     let with_keys: Vec<Taken> = keyed.join_all().await.into_iter().flatten().collect();
