@@ -1,5 +1,7 @@
 //! Takes down which commit is built and with which compiler.
 
+#![expect(clippy::disallowed_methods, reason = "a build script is spoken to in just this way")]
+
 use std::process::Command;
 
 fn main() {

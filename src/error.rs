@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use opentelemetry::trace::TraceContextExt;
 use serde::{Deserialize, Serialize};
@@ -170,7 +170,7 @@ pub struct ApiError {
     code: Code,
     detail: Cow<'static, str>,
     fields: Vec<FieldError>,
-    headers: HeaderMap,
+    allow: Option<Box<str>>,
     retry_after: Option<Duration>,
     cause: Option<String>,
 }
@@ -182,7 +182,7 @@ impl ApiError {
             code,
             detail: code.meaning().into(),
             fields: Vec::new(),
-            headers: HeaderMap::new(),
+            allow: None,
             retry_after: code.default_retry_after(),
             cause: None,
         }
@@ -202,11 +202,8 @@ impl ApiError {
 
     /// `method_not_allowed` with the methods that are.
     pub fn method_not_allowed(allow: &str) -> Self {
-        let mut error = Self::new(Code::MethodNotAllowed).with_detail(format!("Allowed here: {allow}."));
-        if let Ok(allow) = HeaderValue::from_str(allow) {
-            error.headers.insert(ALLOW, allow);
-        }
-        error
+        let error = Self::new(Code::MethodNotAllowed).with_detail(format!("Allowed here: {allow}."));
+        Self { allow: Some(allow.into()), ..error }
     }
 
     /// Says what happened this time. Must hold no secret and nothing internal.
@@ -238,11 +235,14 @@ impl ApiError {
     }
 
     fn headers(&self) -> HeaderMap {
-        let mut headers = self.headers.clone();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(allow) = self.allow.as_deref().and_then(|allow| HeaderValue::from_str(allow).ok()) {
+            headers.insert(ALLOW, allow);
+        }
         if let Some(after) = self.retry_after {
             // Rounded up: a caller that repeats too early is refused again.
-            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u32));
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)));
         }
         if self.code.status() == StatusCode::UNAUTHORIZED {
             // RFC 6750 section 3: no error code where the request came without a token.

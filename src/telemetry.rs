@@ -14,7 +14,8 @@ use opentelemetry_otlp::{SpanExporter, WithTonicConfig as _, tonic_types::transp
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets};
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
@@ -71,7 +72,7 @@ pub fn init(config: &TelemetryConfig, store: &'static str) -> Result<Telemetry, 
         .with_level(false)
         // Events are log lines; as span events they would be there twice.
         .with_filter(Targets::new().with_target(OWN, LevelFilter::INFO))
-        .with_filter(tracing_subscriber::filter::filter_fn(|metadata| metadata.is_span()));
+        .with_filter(filter_fn(|metadata| metadata.is_span()));
     let pretty = match config.log_format {
         LogFormat::Auto => std::io::stdout().is_terminal(),
         LogFormat::Pretty => true,
@@ -85,10 +86,15 @@ pub fn init(config: &TelemetryConfig, store: &'static str) -> Result<Telemetry, 
     };
     tracing_subscriber::registry()
         .with(traces)
-        .with(logs.with_filter(filter))
+        .with(logs.with_filter(filter).with_filter(filter_fn(is_ours_or_harmless)))
         .try_init()
         .map_err(|error| InitError::Twice(error.to_string()))?;
     Ok(Telemetry { provider, metrics })
+}
+
+/// What other crates say below `info` can hold what callers sent, tokens included: it is never logged, whatever the filter.
+fn is_ours_or_harmless(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with(OWN) || *metadata.level() <= Level::INFO
 }
 
 impl Telemetry {

@@ -152,7 +152,7 @@ fn answer(status: Status, content_type: &'static str, body: impl Serialize) -> R
 pub async fn health(State(state): State<AppState>) -> Response {
     let probe = state.health.probe().await;
     let status = Status::of(probe.up);
-    let check = Check { status, latency_ms: probe.latency.as_secs_f64() * 1e3, time: probe.time };
+    let check = Check { status, latency_ms: (probe.latency.as_secs_f64() * 1e6).round() / 1e3, time: probe.time };
     let report = HealthReport {
         status,
         version: env!("CARGO_PKG_VERSION"),

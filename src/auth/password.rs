@@ -15,7 +15,7 @@ use crate::metrics::{self, Overload};
 use crate::store::PasswordHash;
 
 /// Hashes that may wait for a place.
-const MAX_WAITING: usize = 64;
+const MAX_WAITING: u32 = 64;
 
 /// Verified where there is no user, so that an unknown address takes as long as a wrong password. Nothing hashes to it.
 const NOBODY: &str =
@@ -43,7 +43,7 @@ impl Passwords {
     /// With half of the machine's cores at most.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { places: Semaphore::new((cores / 2).max(1)), waiting: Semaphore::new(MAX_WAITING) }
+        Self { places: Semaphore::new((cores / 2).max(1)), waiting: Semaphore::new(MAX_WAITING as usize) }
     }
 
     /// Hashes a new password.
@@ -137,14 +137,14 @@ mod tests {
     #[tokio::test]
     async fn a_storm_is_refused_beyond_the_bound() {
         let passwords = Passwords::new();
-        let _all = passwords.waiting.acquire_many(MAX_WAITING as u32).await.unwrap();
+        let _all = passwords.waiting.acquire_many(MAX_WAITING).await.unwrap();
         assert_eq!(passwords.hash("x".into(), soon()).await.unwrap_err(), HashError::Overloaded);
     }
 
     #[tokio::test]
     async fn a_deadline_ends_the_wait_for_a_place() {
         let passwords = Passwords::new();
-        let places = passwords.places.available_permits() as u32;
+        let places = u32::try_from(passwords.places.available_permits()).unwrap();
         let _all = passwords.places.acquire_many(places).await.unwrap();
         let soon = Instant::now() + Duration::from_millis(20);
         assert_eq!(passwords.hash("x".into(), soon).await.unwrap_err(), HashError::Overloaded);

@@ -1,5 +1,6 @@
-//! Tokens: JWT (RFC 7519), HS256 and nothing else, keys by `kid` (RFC 7515), so that a key can be rotated without
-//! logging anyone out: add the new key in front, wait for the longest token, drop the old one.
+//! Tokens: JWT (RFC 7519), HS256 and nothing else, keys by `kid` (RFC 7515), so that a key can be rotated without logging
+//! anyone out: put the new key behind the old one on every replica, then in front of it, and drop the old one when the last
+//! token that it signed has ended.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ impl ClientAddress {
         let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
         let peer = peer.to_canonical();
         let mut named = if headers.contains_key(X_FORWARDED_FOR) {
-            hops(headers, &X_FORWARDED_FOR, |hop| address(hop))
+            hops(headers, &X_FORWARDED_FOR, address)
         } else {
             hops(headers, &header::FORWARDED, forwarded_for)
         };

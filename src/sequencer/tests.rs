@@ -1,4 +1,4 @@
-//! The sequencer over a real embedded store, and over the same store held still where a test needs to look at it at rest.
+//! The sequencer over a store whose commits take as long as the test says: no real one can be held still.
 
 use std::collections::BTreeSet;
 

@@ -39,14 +39,15 @@ impl Instrumented {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
-        // Span names after the convention: "{operation} {collection}".
+        // Span names after the convention: "{operation} {collection}", and the operation alone where there is no collection.
+        let name = format!("{operation} {collection}");
         let span = info_span!(
             "store",
-            otel.name = format_args!("{operation} {collection}"),
+            otel.name = name.trim_end(),
             otel.kind = "client",
             db.system.name = self.system,
             db.operation.name = operation,
-            db.collection.name = collection,
+            db.collection.name = Some(collection).filter(|name| !name.is_empty()),
             db.namespace = %self.namespace,
             db.response.status_code = field::Empty,
             error.type = field::Empty,

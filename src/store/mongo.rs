@@ -32,7 +32,7 @@ use super::{
     Answer, Batch, Cause, Counter, NamedCounter, NewUser, PrepareError, Rules, Store, StoreError, TokenHash, User,
 };
 use crate::domain::{CounterId, CounterName, Email, UserId};
-use deadline::Deadline;
+use deadline::{Deadline, Repeats};
 use documents::Stored;
 use error::Effect;
 
@@ -111,6 +111,10 @@ impl MongoStore {
         Deadline::after(self.timeout)
     }
 
+    fn repeats(&self, deadline: Deadline) -> Repeats {
+        Repeats::new(deadline, patience(self.timeout))
+    }
+
     /// The driver's handles, once the store is prepared.
     fn connection(&self) -> Result<&Connection, StoreError> {
         self.connection
@@ -125,10 +129,25 @@ impl MongoStore {
                 // Resolves the names of a mongodb+srv:// string, which is why it is not done in `new`.
                 let options = ClientOptions::parse(self.uri.clone()).await.map_err(|error| cannot_connect(&error))?;
                 let options = adapt(options, self.timeout);
-                let client = Client::with_options(options).map_err(|error| cannot_connect(&error))?;
-                Ok(Connection { database: client.database(&self.database), client })
+                self.probe(options.clone()).await?;
+                self.open(options)
             })
             .await
+    }
+
+    /// Asks the servers whether they will do, over one connection of its own: a pool that fills itself would report the
+    /// refusal of the credentials as a connection that broke.
+    async fn probe(&self, mut options: ClientOptions) -> Result<(), PrepareError> {
+        options.min_pool_size = Some(0);
+        let connection = self.open(options)?;
+        let fit = self.check_servers(&connection).await;
+        let _ = tokio::time::timeout(self.timeout, connection.client.shutdown().immediate(true)).await;
+        fit
+    }
+
+    fn open(&self, options: ClientOptions) -> Result<Connection, PrepareError> {
+        let client = Client::with_options(options).map_err(|error| cannot_connect(&error))?;
+        Ok(Connection { database: client.database(&self.database), client })
     }
 }
 
@@ -145,10 +164,16 @@ fn cannot_connect(error: &mongodb::error::Error) -> PrepareError {
     }
 }
 
+/// How long the driver waits for a server or a connection: well below an operation's deadline, for a command that was
+/// never sent has a definite outcome, and one that is cut off by the deadline does not.
+fn patience(timeout: Duration) -> Duration {
+    (timeout / 2).min(Duration::from_secs(2))
+}
+
 /// Sets what the promises rest on, whatever the connection string says, and time-outs in seconds where the driver's are
 /// up to 30.
 fn adapt(mut options: ClientOptions, timeout: Duration) -> ClientOptions {
-    let patience = timeout.min(Duration::from_secs(2));
+    let patience = patience(timeout);
     options.app_name = Some("counter-api".to_owned());
     // wtimeout: or else the server would go on waiting for a majority that is gone, long after we have given up.
     let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build();
@@ -293,6 +318,6 @@ mod tests {
         assert_eq!(options.retry_writes, Some(true));
         assert_eq!(options.read_concern, Some(ReadConcern::majority()));
         assert_eq!(options.selection_criteria, Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)));
-        assert_eq!(options.server_selection_timeout, Some(Duration::from_millis(500)));
+        assert_eq!(options.server_selection_timeout, Some(Duration::from_millis(250)));
     }
 }

@@ -3,17 +3,17 @@
 use std::collections::{HashMap, HashSet};
 
 use mongodb::action::Action as _;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::super::plan::{Known, Plan, plan};
-use super::super::{Action, Answer, Batch, Counter, Group, Op, StoreError};
+use super::super::{Action, Answer, Batch, Cause, Counter, Group, Op, StoreError};
 use super::MongoStore;
-use super::deadline::{Deadline, Repeats};
+use super::deadline::Deadline;
 use super::documents::{CounterDocument, CountersOfUser, KeyDocument, Stored, UserDocument, date, key_id, signed};
-use super::error::{DUPLICATE_KEY, Effect};
+use super::error::{DUPLICATE_KEY, Effect, INVALID_DOCUMENT};
 use super::transaction::Transaction;
-use crate::domain::{CounterId, CounterValue, UserId};
+use crate::domain::{CounterId, CounterValue, Timestamp, UserId};
 
 /// What is known of the batch's keys before its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl MongoStore {
     /// Does a batch and answers each of its operations, whatever number of attempts that takes until the deadline.
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
         let deadline = self.deadline();
-        let mut repeats = Repeats::new(deadline);
+        let mut repeats = self.repeats(deadline);
         let mut keys = Keys::TakenForNew;
         loop {
             match self.attempt(batch, keys, deadline).await {
@@ -48,6 +48,7 @@ impl MongoStore {
             return self.read_batch(batch, deadline).await;
         }
         if let Some(takes) = Takes::of(batch)
+            && (keys == Keys::TakenForNew || !takes.keyed)
             && let Some(answers) = self.take(batch, takes, deadline).await?
         {
             return Ok(answers);
@@ -67,23 +68,31 @@ impl MongoStore {
     }
 
     /// Takes numbers of one counter that is there. Nothing where it is not, or where not all of them fit below the top.
-    ///
-    /// The server remembers the session's transaction number, so the driver's second attempt, or a first one that
-    /// arrives late, never applies twice; and unlike a transaction it waits for other writers rather than failing.
     async fn take(
         &self,
         batch: &Batch,
         takes: Takes<'_>,
         deadline: Deadline,
     ) -> Result<Option<Vec<Vec<Answer>>>, StoreError> {
-        let Some(highest) = CounterValue::MAX.get().checked_sub(takes.sum) else { return Ok(None) };
-        let filter = doc! { "_id": takes.counter.to_string(), "value": { "$lte": signed(highest)? } };
-        let change = doc! {
-            "$inc": { "value": signed(takes.sum)?, "version": signed(takes.count)? },
-            "$set": { "updated_at": date(batch.now) },
+        let Some((filter, change)) = takes.statement(batch.now)? else { return Ok(None) };
+        let plan_from = |after: &CounterDocument| -> Result<Plan, StoreError> {
+            let counters = [(takes.counter.clone(), takes.before(after.counter()?)?)].into();
+            Ok(plan(batch, &Known { counters, ..Known::default() }, self.rules))
         };
+        if takes.keyed {
+            // The counter first, in a snapshot that begins with it: other writers are waited for rather than met, so
+            // a counter that is busy elsewhere starves nobody.
+            let mut transaction = Transaction::begin(self, deadline).await?;
+            let Some(after) = transaction.find_and_modify(filter, change).await? else { return Ok(None) };
+            let plan = plan_from(&after)?;
+            transaction.insert(records(&plan)?).await?;
+            transaction.commit().await?;
+            return Ok(Some(plan.answers));
+        }
+        // The server remembers the session's transaction number, so the driver's second attempt, or a first one that
+        // arrives late, never applies twice.
         let counters = self.connection()?.collection::<CounterDocument>();
-        let taken = self
+        let after = self
             .call(("findAndModify", CounterDocument::COLLECTION), Effect::Write, deadline, |comment| {
                 counters
                     .find_one_and_update(filter, change)
@@ -92,13 +101,19 @@ impl MongoStore {
                     .optional(comment, |update, comment| update.comment(comment))
             })
             .await?;
-        let Some(after) = taken else { return Ok(None) };
-        let counters = [(takes.counter.clone(), takes.before(after.counter()?)?)].into();
-        Ok(Some(plan(batch, &Known { counters, ..Known::default() }, self.rules).answers))
+        after.map(|after| plan_from(&after).map(|plan| plan.answers).map_err(applied)).transpose()
     }
 }
 
-/// A batch that only takes numbers of one counter, without keys.
+/// What goes wrong after a write was applied leaves its caller without an answer.
+fn applied(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Corrupt(cause) => StoreError::OutcomeUnknown(cause),
+        error => error,
+    }
+}
+
+/// A batch that only takes numbers of one counter, as long as its keys are new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Takes<'a> {
     counter: &'a CounterId,
@@ -106,16 +121,23 @@ struct Takes<'a> {
     sum: u64,
     /// How many operations take them.
     count: u64,
+    /// Whether any of them has a key, whose record is to be kept.
+    keyed: bool,
 }
 
 impl<'a> Takes<'a> {
     /// Nothing where the batch is of another kind.
     fn of(batch: &'a Batch) -> Option<Self> {
         let [group] = batch.groups.as_slice() else { return None };
-        let mut takes = Self { counter: &group.counter, sum: 0, count: 0 };
+        let mut takes = Self { counter: &group.counter, sum: 0, count: 0, keyed: false };
+        let mut keys = HashSet::new();
         for op in &group.ops {
             match (&op.action, &op.key) {
-                (Action::Take(numbers), None) => {
+                (Action::Take(numbers), key) => {
+                    // The second of two takes with one key takes nothing.
+                    if key.as_ref().is_some_and(|key| !keys.insert(&key.key)) {
+                        return None;
+                    }
                     takes.sum += u64::from(*numbers);
                     takes.count += 1;
                 }
@@ -123,7 +145,19 @@ impl<'a> Takes<'a> {
                 _ => return None,
             }
         }
+        takes.keyed = !keys.is_empty();
         (takes.count > 0).then_some(takes)
+    }
+
+    /// Which counter is changed, and how. Nothing where the numbers do not fit below the top whatever it stands at.
+    fn statement(self, now: Timestamp) -> Result<Option<(Document, Document)>, StoreError> {
+        let Some(highest) = CounterValue::MAX.get().checked_sub(self.sum) else { return Ok(None) };
+        let filter = doc! { "_id": self.counter.to_string(), "value": { "$lte": signed(highest)? } };
+        let change = doc! {
+            "$inc": { "value": signed(self.sum)?, "version": signed(self.count)? },
+            "$set": { "updated_at": date(now) },
+        };
+        Ok(Some((filter, change)))
     }
 
     /// What the counter was before the numbers were taken, from what it is afterwards.
@@ -132,13 +166,13 @@ impl<'a> Takes<'a> {
         let version = after.version.checked_sub(self.count);
         match (value, version) {
             (Some(value), Some(version)) => Ok(Counter { value, version, ..after }),
-            // They were taken all the same.
-            _ => Err(StoreError::OutcomeUnknown(super::super::Cause::new(
-                super::error::INVALID_DOCUMENT,
-                "a counter stood below zero",
-            ))),
+            _ => Err(StoreError::Corrupt(Cause::new(INVALID_DOCUMENT, "a counter stood below zero"))),
         }
     }
+}
+
+fn records(plan: &Plan) -> Result<Vec<KeyDocument>, StoreError> {
+    plan.records.iter().map(|(id, record)| KeyDocument::of(id, record)).collect()
 }
 
 fn only_reads(group: &Group) -> bool {
@@ -191,9 +225,7 @@ async fn write(transaction: &mut Transaction<'_>, plan: &Plan, known: &Known) ->
     if !expired.is_empty() {
         transaction.delete::<KeyDocument>(doc! { "_id": { "$in": expired } }).await?;
     }
-    let records: Result<Vec<KeyDocument>, _> =
-        plan.records.iter().map(|(id, record)| KeyDocument::of(id, record)).collect();
-    transaction.insert(records?).await?;
+    transaction.insert(records(plan)?).await?;
 
     let (mut changed, mut made, mut makers) = (Vec::new(), Vec::new(), HashMap::<UserId, i64>::new());
     for write in &plan.writes {
@@ -216,7 +248,6 @@ async fn write(transaction: &mut Transaction<'_>, plan: &Plan, known: &Known) ->
 mod tests {
     use super::super::super::{Condition, Key};
     use super::*;
-    use crate::domain::Timestamp;
 
     fn counter(name: &str) -> CounterId {
         CounterId { user: UserId::generate(), name: name.parse().unwrap() }
@@ -231,20 +262,22 @@ mod tests {
         Op { action, key: None }
     }
 
-    fn keyed(action: Action) -> Op {
-        Op { action, key: Some(Key { key: "k".parse().unwrap(), fingerprint: "f".into() }) }
+    fn keyed(action: Action, key: &str) -> Op {
+        Op { action, key: Some(Key { key: key.parse().unwrap(), fingerprint: "f".into() }) }
     }
 
     #[test]
-    fn only_plain_takes_of_one_counter_go_the_short_way() {
+    fn only_takes_of_one_counter_go_the_short_way() {
         let a = counter("a");
         let plain = batch(vec![(a.clone(), vec![op(Action::Take(2)), op(Action::Read), op(Action::Take(3))])]);
-        assert_eq!(Takes::of(&plain), Some(Takes { counter: &a, sum: 5, count: 2 }));
+        assert_eq!(Takes::of(&plain), Some(Takes { counter: &a, sum: 5, count: 2, keyed: false }));
+        let with_keys = batch(vec![(a.clone(), vec![keyed(Action::Take(2), "k"), keyed(Action::Take(3), "l")])]);
+        assert_eq!(Takes::of(&with_keys), Some(Takes { counter: &a, sum: 5, count: 2, keyed: true }));
 
         let set = Action::Set(CounterValue::default(), Condition::Always);
         for other in [
             batch(vec![(a.clone(), vec![op(Action::Take(1)), op(set)])]),
-            batch(vec![(a.clone(), vec![op(Action::Take(1)), keyed(Action::Take(1))])]),
+            batch(vec![(a.clone(), vec![keyed(Action::Take(1), "k"), keyed(Action::Take(1), "k")])]),
             batch(vec![(a.clone(), vec![op(Action::Take(1))]), (counter("b"), vec![op(Action::Take(1))])]),
             batch(vec![(a.clone(), vec![op(Action::Read)])]),
         ] {
@@ -255,14 +288,16 @@ mod tests {
     #[test]
     fn the_state_before_follows_from_the_state_afterwards() {
         let a = counter("a");
-        let takes = Takes { counter: &a, sum: 5, count: 2 };
+        let takes = Takes { counter: &a, sum: 5, count: 2, keyed: false };
         let state = |value, version| Counter {
             value: CounterValue::new(value).unwrap(),
             version,
             updated_at: Timestamp::from_millis(9),
         };
         assert_eq!(takes.before(state(47, 9)), Ok(state(42, 7)));
-        assert!(matches!(takes.before(state(4, 9)), Err(StoreError::OutcomeUnknown(_))));
-        assert!(matches!(takes.before(state(47, 1)), Err(StoreError::OutcomeUnknown(_))));
+        for impossible in [state(4, 9), state(47, 1)] {
+            let error = takes.before(impossible).unwrap_err();
+            assert!(matches!(applied(error), StoreError::OutcomeUnknown(_)));
+        }
     }
 }

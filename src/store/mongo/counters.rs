@@ -8,7 +8,7 @@ use mongodb::options::ReadConcern;
 
 use super::super::{Counter, NamedCounter, StoreError};
 use super::MongoStore;
-use super::deadline::{Deadline, Repeats};
+use super::deadline::Deadline;
 use super::documents::{CounterDocument, Stored, UserDocument, ids_of};
 use super::error::Effect;
 use super::transaction::{Transaction, vanished};
@@ -78,7 +78,7 @@ impl MongoStore {
     /// Removes a counter and gives its place back to its user; `false` where there was none.
     pub(super) async fn remove_counter(&self, id: &CounterId) -> Result<bool, StoreError> {
         let deadline = self.deadline();
-        let mut repeats = Repeats::new(deadline);
+        let mut repeats = self.repeats(deadline);
         loop {
             match self.try_to_remove_counter(id, deadline).await {
                 Err(error) => {

@@ -28,8 +28,6 @@ struct Schema {
 impl MongoStore {
     /// Makes what is missing. Everything here can be repeated, and done by several replicas at once.
     pub(super) async fn make_schema(&self, connection: &Connection) -> Result<(), PrepareError> {
-        self.ping_primary(connection).await.map_err(refused)?;
-        self.check_topology(connection).await?;
         let present = self.validators(connection).await.map_err(refused)?;
         for schema in schemas() {
             self.make_collection(connection, &schema, present.get(schema.collection)).await.map_err(refused)?;
@@ -38,8 +36,9 @@ impl MongoStore {
         Ok(())
     }
 
-    /// Refuses a server that has neither transactions nor a majority.
-    async fn check_topology(&self, connection: &Connection) -> Result<(), PrepareError> {
+    /// Asks the servers whether they let us in and can keep the promises.
+    pub(super) async fn check_servers(&self, connection: &Connection) -> Result<(), PrepareError> {
+        self.ping_primary(connection).await.map_err(refused)?;
         let admin = connection.client.database("admin");
         let hello = self
             .call(("hello", NO_COLLECTION), Effect::None, self.deadline(), |_| admin.run_command(doc! { "hello": 1 }))
@@ -115,6 +114,7 @@ impl MongoStore {
     }
 }
 
+/// Refuses a server that has neither transactions nor a majority.
 fn topology(hello: &Document) -> Result<(), PrepareError> {
     if hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid") {
         return Ok(());

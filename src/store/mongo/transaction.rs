@@ -8,17 +8,17 @@ use mongodb::ClientSession;
 use mongodb::action::Action;
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
-use mongodb::options::ReadConcern;
+use mongodb::options::{ReadConcern, ReturnDocument};
 use tokio::time::timeout_at;
 
 use super::super::{Cause, StoreError};
-use super::deadline::{Deadline, Repeats};
+use super::deadline::Deadline;
 use super::documents::Stored;
 use super::error::{self, Effect};
 use super::{Connection, MongoStore, NO_COLLECTION};
 
-/// A transaction under way. Its first statement should be a [`Transaction::find`]: a first statement that is given up
-/// before its answer came is aborted by nobody for a while, and a read holds no locks that others could meet.
+/// A transaction under way. Where its first statement is given up before the answer came, the driver aborts nothing, but
+/// the session goes to the top of its pool, and the next command on it ends what the server may have begun.
 pub(super) struct Transaction<'a> {
     store: &'a MongoStore,
     connection: &'a Connection,
@@ -35,7 +35,7 @@ impl<'a> Transaction<'a> {
             session
                 .start_transaction()
                 .read_concern(ReadConcern::snapshot())
-                .max_commit_time(deadline.remaining())
+                .max_commit_time(deadline.of_an_attempt().remaining())
                 .await?;
             Ok(session)
         };
@@ -52,7 +52,7 @@ impl<'a> Transaction<'a> {
             return Ok(Vec::new());
         }
         let collection = self.connection.collection::<T>();
-        let (session, deadline) = (&mut self.session, self.deadline);
+        let (session, deadline) = (&mut self.session, self.deadline.of_an_attempt());
         // One more than there can be: then the answer comes in one piece and the cursor is closed with it.
         let batch_size = u32::try_from(ids.len() + 1).unwrap_or(u32::MAX);
         self.store
@@ -73,6 +73,27 @@ impl<'a> Transaction<'a> {
             .await
     }
 
+    /// Changes the document that matches, if there is one, and answers what it is then.
+    pub(super) async fn find_and_modify<T: Stored>(
+        &mut self,
+        filter: Document,
+        change: Document,
+    ) -> Result<Option<T>, StoreError> {
+        let collection = self.connection.collection::<T>();
+        let (session, deadline) = (&mut self.session, self.deadline.of_an_attempt());
+        self.store
+            .call(("findAndModify", T::COLLECTION), Effect::None, deadline, |comment| async move {
+                collection
+                    .find_one_and_update(filter, change)
+                    .return_document(ReturnDocument::After)
+                    .max_time(deadline.remaining())
+                    .optional(comment, |update, comment| update.comment(comment))
+                    .session(session)
+                    .await
+            })
+            .await
+    }
+
     /// Adds documents that are not there yet.
     pub(super) async fn insert<T: Stored>(&mut self, documents: Vec<T>) -> Result<(), StoreError> {
         if documents.is_empty() {
@@ -81,7 +102,7 @@ impl<'a> Transaction<'a> {
         let collection = self.connection.collection::<T>();
         let session = &mut self.session;
         self.store
-            .call(("insert", T::COLLECTION), Effect::None, self.deadline, |comment| async move {
+            .call(("insert", T::COLLECTION), Effect::None, self.deadline.of_an_attempt(), |comment| async move {
                 collection
                     .insert_many(documents)
                     .optional(comment, |insert, comment| insert.comment(comment))
@@ -100,17 +121,17 @@ impl<'a> Transaction<'a> {
         let expected = i64::try_from(updates.len()).unwrap_or(i64::MAX);
         let statements: Vec<Document> =
             updates.into_iter().map(|(id, change)| doc! { "q": { "_id": id }, "u": change }).collect();
-        // The driver's helpers update with one change for all; a command of many changes must be written out.
+        // The driver's own methods update with one change for all; a command of many changes must be written out.
         let mut command = doc! {
             "update": T::COLLECTION,
             "updates": statements,
-            "maxTimeMS": self.deadline.remaining_millis(),
+            "maxTimeMS": self.deadline.of_an_attempt().remaining_millis(),
         };
         let database = &self.connection.database;
         let session = &mut self.session;
         let matched = self
             .store
-            .call(("update", T::COLLECTION), Effect::None, self.deadline, |comment| async move {
+            .call(("update", T::COLLECTION), Effect::None, self.deadline.of_an_attempt(), |comment| async move {
                 if let Some(comment) = comment {
                     command.insert("comment", comment);
                 }
@@ -125,7 +146,7 @@ impl<'a> Transaction<'a> {
         let collection = self.connection.collection::<T>();
         let session = &mut self.session;
         self.store
-            .call(("delete", T::COLLECTION), Effect::None, self.deadline, |comment| async move {
+            .call(("delete", T::COLLECTION), Effect::None, self.deadline.of_an_attempt(), |comment| async move {
                 collection
                     .delete_many(filter)
                     .optional(comment, |delete, comment| delete.comment(comment))
@@ -141,12 +162,12 @@ impl<'a> Transaction<'a> {
     /// A transaction that wrote nothing must be committed as well: what it read may not be on a majority yet, and its
     /// commit waits until it is.
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
-        let mut repeats = Repeats::new(self.deadline);
+        let mut repeats = self.store.repeats(self.deadline);
         loop {
             let session = &mut self.session;
             let committed = self
                 .store
-                .call(("commitTransaction", NO_COLLECTION), Effect::Commit, self.deadline, |_| {
+                .call(("commitTransaction", NO_COLLECTION), Effect::Commit, self.deadline.of_an_attempt(), |_| {
                     session.commit_transaction()
                 })
                 .await;

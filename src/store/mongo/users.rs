@@ -6,7 +6,7 @@ use mongodb::options::ReturnDocument;
 
 use super::super::{NewUser, StoreError, User};
 use super::MongoStore;
-use super::deadline::{Deadline, Repeats};
+use super::deadline::Deadline;
 use super::documents::{CounterDocument, GenerationOfUser, KeyDocument, Stored, UserDocument, ids_of, unsigned};
 use super::error::{DUPLICATE_KEY, Effect};
 use super::transaction::Transaction;
@@ -63,7 +63,7 @@ impl MongoStore {
     /// Removes a user with its counters in one transaction, and its keys afterwards.
     pub(super) async fn remove_user(&self, id: UserId) -> Result<bool, StoreError> {
         let deadline = self.deadline();
-        let mut repeats = Repeats::new(deadline);
+        let mut repeats = self.repeats(deadline);
         loop {
             match self.try_to_remove_user(id, deadline).await {
                 Ok(removed) => {

@@ -4,6 +4,7 @@
 //! No server outlives the test process, however that ends: each is started with a parent-death signal. That signal
 //! follows the *thread* which started the server, and the threads of tests end early, so one thread that never ends
 //! starts them all.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong here ends the test")]
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -23,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A replica set, or a single server that is none. Its processes and data are gone when it is dropped.
-pub struct ReplicaSet {
+pub(crate) struct ReplicaSet {
     dir: PathBuf,
     members: Vec<Member>,
     replicated: bool,
@@ -37,7 +38,7 @@ struct Member {
 
 impl ReplicaSet {
     /// Starts a set of so many members and waits until it has a primary and every other member is a secondary.
-    pub async fn start(members: usize) -> Self {
+    pub(crate) async fn start(members: usize) -> Self {
         let mut set = Self::launch(members, true);
         set.wait_until_all_answer().await;
         let addresses: Vec<Document> = (0i32..)
@@ -57,7 +58,7 @@ impl ReplicaSet {
     }
 
     /// Starts one server outside of any replica set.
-    pub async fn standalone() -> Self {
+    pub(crate) async fn standalone() -> Self {
         let mut server = Self::launch(1, false);
         server.wait_until_all_answer().await;
         server
@@ -66,6 +67,9 @@ impl ReplicaSet {
     fn launch(members: usize, replicated: bool) -> Self {
         static SETS: AtomicU32 = AtomicU32::new(0);
         let number = SETS.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            sweep();
+        }
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mongod-{}-{number}", std::process::id()));
         let members =
             (0..members).map(|i| Member { port: free_port(), dir: dir.join(i.to_string()), process: None }).collect();
@@ -77,19 +81,19 @@ impl ReplicaSet {
     }
 
     /// A connection string that names every member.
-    pub fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect();
         let options = if self.replicated { format!("?replicaSet={SET}") } else { String::new() };
         format!("mongodb://{}/{options}", hosts.join(","))
     }
 
     /// The port of a member, on 127.0.0.1.
-    pub fn port(&self, i: usize) -> u16 {
+    pub(crate) fn port(&self, i: usize) -> u16 {
         self.members[i].port
     }
 
     /// Which member is the primary now; waits until there is one.
-    pub async fn primary(&self) -> usize {
+    pub(crate) async fn primary(&self) -> usize {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             for (i, member) in self.members.iter().enumerate() {
@@ -104,7 +108,7 @@ impl ReplicaSet {
     }
 
     /// Ends a member in good order and waits until it has.
-    pub fn stop_member(&mut self, i: usize) {
+    pub(crate) fn stop_member(&mut self, i: usize) {
         self.signal(i, "TERM");
         if let Some(mut process) = self.members[i].process.take() {
             process.wait().unwrap();
@@ -112,28 +116,28 @@ impl ReplicaSet {
     }
 
     /// Kills a member: no good-bye, no last write.
-    pub fn kill_member(&mut self, i: usize) {
+    pub(crate) fn kill_member(&mut self, i: usize) {
         self.members[i].kill();
     }
 
     /// Freezes a member: its connections stay open, and nothing answers.
-    pub fn pause_member(&self, i: usize) {
+    pub(crate) fn pause_member(&self, i: usize) {
         self.signal(i, "STOP");
     }
 
     /// Lets a frozen member go on.
-    pub fn resume_member(&self, i: usize) {
+    pub(crate) fn resume_member(&self, i: usize) {
         self.signal(i, "CONT");
     }
 
     /// Starts a member again on the data that it left, and waits until it answers.
-    pub async fn start_member(&mut self, i: usize) {
+    pub(crate) async fn start_member(&mut self, i: usize) {
         self.spawn(i);
         self.wait_until_all_answer().await;
     }
 
     /// Ends every member in good order, at the same time.
-    pub fn stop_all(&mut self) {
+    pub(crate) fn stop_all(&mut self) {
         for i in 0..self.members.len() {
             self.signal(i, "TERM");
         }
@@ -145,7 +149,7 @@ impl ReplicaSet {
     }
 
     /// Starts every member that does not run, and waits until the set is healthy.
-    pub async fn start_all(&mut self) {
+    pub(crate) async fn start_all(&mut self) {
         for i in 0..self.members.len() {
             if self.members[i].process.is_none() {
                 self.spawn(i);
@@ -158,7 +162,7 @@ impl ReplicaSet {
     }
 
     /// Waits until one member is the primary and all others are its secondaries.
-    pub async fn wait_until_healthy(&self) {
+    pub(crate) async fn wait_until_healthy(&self) {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let primary = self.primary().await;
@@ -275,6 +279,17 @@ async fn admin(port: u16, command: Document, patience: Duration) -> Option<Docum
     let answer = tokio::time::timeout(patience, client.database("admin").run_command(command)).await;
     let _ = tokio::time::timeout(PAUSE, client.shutdown().immediate(true)).await;
     answer.ok().and_then(Result::ok)
+}
+
+/// Removes the data of test processes that were killed before they could.
+fn sweep() {
+    for entry in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("mongod-")?.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn mongod() -> PathBuf {

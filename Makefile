@@ -1,0 +1,52 @@
+# Targets are listed by `make help`. Everything that is installed goes to .tools/, which git ignores; nothing else on the
+# machine is touched. Needed: Rust (rustup), Python 3 with pip and venv, curl, bash.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test tools fmt fmt-check lint unit integration property reference deny clean
+
+# The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
+TEST_THREADS ?= 4
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Serve on the embedded store (./data), as cargo run does
+	cargo run --release
+
+test: tools fmt-check lint integration property ## Install what the tests need, then check the format, lint and run every test
+
+tools: ## Install what the tests need into .tools/
+	scripts/install-mongod
+	scripts/install-schemathesis
+
+fmt: ## Format the code
+	cargo fmt
+
+fmt-check: ## Check the format
+	cargo fmt --check
+
+lint: ## Run clippy, warnings denied
+	cargo clippy --locked --all-targets -- -D warnings
+
+unit: ## Run the unit tests alone (seconds)
+	cargo test --locked --lib
+
+integration: ## Run unit and integration tests on both stores
+	cargo test --locked -- --test-threads=$(TEST_THREADS)
+
+property: ## Property tests of the running service, from its OpenAPI file
+	scripts/run-schemathesis
+
+reference: ## Write the documents that the binary prints: settings, metrics, errors
+	cargo build --locked
+	target/debug/counter-api reference settings > docs/configuration.md
+	target/debug/counter-api reference metrics > docs/metrics.md
+	target/debug/counter-api reference errors > docs/errors.md
+
+deny: ## Check licences, bans and sources of the dependencies (installs cargo-deny: minutes)
+	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools cargo-deny
+	.tools/bin/cargo-deny --all-features check licenses bans sources
+
+clean: ## Remove what was built and installed
+	rm -rf target .tools

@@ -1,0 +1,258 @@
+//! Reads the settings from flags, the environment and files, and gathers every fault on the way.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::catalogue::*;
+use super::{
+    AuthConfig, Config, HttpConfig, KeySource, LimitsConfig, LogFormat, OtlpProtocol, Sources, StoreConfig,
+    StoreTarget, TelemetryConfig, parse, read_secret_file,
+};
+use crate::auth::token::Keyring;
+
+/// OpenTelemetry's own variables that the service heeds; the SDK reads the rest by itself.
+const OTEL_DISABLED: &str = "OTEL_SDK_DISABLED";
+const OTEL_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+const OTEL_ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const OTEL_PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
+const OTEL_QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
+const OTEL_SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
+const OTEL_RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
+
+/// Reads one setting after another.
+pub(super) struct Reader<'a> {
+    sources: &'a Sources,
+    pub(super) faults: Vec<String>,
+    pub(super) shown: Vec<(&'static Setting, String)>,
+}
+
+/// A secret's value and, where it came from a file, the file.
+type Secret = (SecretString, Option<PathBuf>);
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(sources: &'a Sources) -> Self {
+        Self { sources, faults: Vec::new(), shown: Vec::new() }
+    }
+
+    /// Everything, or nothing where there is a fault that leaves nothing to build with.
+    pub(super) fn config(&mut self) -> Option<Config> {
+        // Every line reads before any `?` gives up, so that all faults are found.
+        let listen = self.get(&LISTEN, parse::address);
+        let admin_listen = self.get(&ADMIN_LISTEN, parse::address);
+        let store_url = self.secret(&STORE_URL);
+        let database = self.get(&DATABASE, parse::database);
+        let jwt_keys = self.secret(&JWT_KEYS);
+        let issuer = self.get(&JWT_ISSUER, parse::text);
+        let audience = self.get(&JWT_AUDIENCE, parse::text);
+        let token_ttl = self.get(&TOKEN_TTL, |t| parse::duration(t, "1s", "365d"));
+        let initial_value = self.get(&INITIAL_VALUE, parse::counter_value);
+        let counters_per_user = self.get(&COUNTERS_PER_USER, |t| parse::integer(t, 1, 1_000_000));
+        let request_timeout = self.get(&REQUEST_TIMEOUT, |t| parse::duration(t, "100ms", "5m"));
+        let store_timeout = self.get(&STORE_TIMEOUT, |t| parse::duration(t, "100ms", "5m"));
+        let max_queue = self.get(&MAX_QUEUE, |t| parse::integer(t, 1, 1_000_000));
+        let linearizable_reads =
+            self.get(&READ_CONCERN, |t| parse::one_of(t, &[("linearizable", true), ("majority", false)]));
+        let per_token = self.get(&RATE_LIMIT, parse::rate);
+        let auth_rate = self.get(&AUTH_RATE_LIMIT, parse::rate);
+        let trusted_proxies = self.get(&TRUSTED_PROXIES, |t| parse::list(t, parse::network));
+        let cors_origins = self.get(&CORS_ORIGINS, |t| parse::list(t, parse::origin));
+        let max_connections = self.get(&MAX_CONNECTIONS, |t| parse::integer(t, 1, 1_000_000));
+        let header_timeout = self.get(&HEADER_TIMEOUT, |t| parse::duration(t, "100ms", "5m"));
+        let body_timeout = self.get(&BODY_TIMEOUT, |t| parse::duration(t, "100ms", "5m"));
+        let idle_timeout = self.get(&IDLE_TIMEOUT, |t| parse::duration(t, "1s", "1h"));
+        let drain_delay = self.get(&DRAIN_DELAY, |t| parse::duration(t, "0s", "5m"));
+        let drain_timeout = self.get(&DRAIN_TIMEOUT, |t| parse::duration(t, "0s", "10m"));
+        let comment = self.get(&MONGODB_COMMENT, |t| parse::one_of(t, &[("on", true), ("off", false)]));
+        let log_filter = self.get(&LOG, parse::log_filter);
+        let log_format = self.get(&LOG_FORMAT, |t| {
+            parse::one_of(t, &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("pretty", LogFormat::Pretty)])
+        });
+        let traces = self.traces();
+        let target = self.target(store_url, database, linearizable_reads, comment);
+        let keys = self.keys(jwt_keys, target.as_ref());
+
+        let telemetry = TelemetryConfig {
+            log_filter: log_filter?,
+            log_format: log_format?,
+            traces: traces?,
+            span_queue: self.foreign(OTEL_QUEUE).and_then(|size| size.parse().ok()).unwrap_or(2048),
+            service_name_is_set: self.foreign(OTEL_SERVICE_NAME).is_some() || self.resource_names("service.name"),
+            instance_id_is_set: self.resource_names("service.instance.id"),
+        };
+        Some(Config {
+            http: HttpConfig {
+                listen: listen?,
+                admin_listen: admin_listen?,
+                request_timeout: request_timeout?,
+                header_timeout: header_timeout?,
+                body_timeout: body_timeout?,
+                idle_timeout: idle_timeout?,
+                max_connections: usize::try_from(max_connections?).ok()?,
+                drain_delay: drain_delay?,
+                drain_timeout: drain_timeout?,
+                cors_origins: cors_origins?,
+            },
+            store: StoreConfig {
+                target: target?,
+                timeout: store_timeout?,
+                initial_value: initial_value?,
+                counters_per_user: counters_per_user?,
+                max_queue: usize::try_from(max_queue?).ok()?,
+            },
+            auth: AuthConfig { keys: keys?, issuer: issuer?, audience: audience?, token_ttl: token_ttl? },
+            limits: LimitsConfig { per_token: per_token?, auth: auth_rate?, trusted_proxies: trusted_proxies? },
+            telemetry,
+            warnings: Vec::new(),
+            shown: Vec::new(),
+        })
+    }
+
+    fn target(
+        &mut self,
+        url: Option<Secret>,
+        database: Option<String>,
+        linearizable_reads: Option<bool>,
+        comment: Option<bool>,
+    ) -> Option<StoreTarget> {
+        let (url, _) = url?;
+        let text = url.expose_secret();
+        if let Some(path) = text.strip_prefix("redb:").filter(|path| !path.is_empty()) {
+            return Some(StoreTarget::Redb(PathBuf::from(path)));
+        }
+        if text.starts_with("mongodb://") || text.starts_with("mongodb+srv://") {
+            return Some(StoreTarget::MongoDb {
+                uri: url,
+                database: database?,
+                linearizable_reads: linearizable_reads?,
+                comment: comment?,
+            });
+        }
+        // The value may hold a password, so it is not repeated.
+        self.fault(&STORE_URL, "must be redb:PATH, or a URI that begins with mongodb:// or mongodb+srv://");
+        None
+    }
+
+    fn keys(&mut self, keys: Option<Secret>, target: Option<&StoreTarget>) -> Option<KeySource> {
+        let Some((text, file)) = keys else {
+            return match target? {
+                StoreTarget::Redb(path) => Some(KeySource::Generated(path.with_extension("jwt-keys"))),
+                StoreTarget::MongoDb { .. } => {
+                    self.fault(&JWT_KEYS, "is required with MongoDB, so that every replica signs with the same keys; for example k1:$(openssl rand -hex 32)");
+                    None
+                }
+            };
+        };
+        match Keyring::parse(&text) {
+            Ok(keyring) => Some(match file {
+                Some(path) => KeySource::File(path, keyring),
+                None => KeySource::Fixed(keyring),
+            }),
+            Err(fault) => {
+                self.fault(&JWT_KEYS, &fault.to_string());
+                None
+            }
+        }
+    }
+
+    fn traces(&mut self) -> Option<Option<OtlpProtocol>> {
+        let off = self.foreign(OTEL_DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+            || self.foreign(OTEL_EXPORTER).is_some_and(|value| value == "none");
+        let endpoint = OTEL_ENDPOINTS.iter().find_map(|name| self.foreign(name));
+        let (Some(endpoint), false) = (endpoint, off) else { return Some(None) };
+        let protocol = OTEL_PROTOCOLS.iter().find_map(|name| self.foreign(name).map(|value| (*name, value)));
+        match protocol.as_ref().map(|(_, value)| value.as_str()) {
+            None | Some("http/protobuf") => Some(Some(OtlpProtocol::HttpProtobuf)),
+            Some("grpc") => Some(Some(OtlpProtocol::Grpc { tls: endpoint.starts_with("https:") })),
+            Some(_) => {
+                let name = protocol.map_or(OTEL_PROTOCOLS[1], |(name, _)| name);
+                self.faults.push(format!("{name} must be grpc or http/protobuf"));
+                None
+            }
+        }
+    }
+
+    fn resource_names(&self, attribute: &str) -> bool {
+        let attributes = self.foreign(OTEL_RESOURCE).unwrap_or_default();
+        attributes.split(',').any(|pair| pair.split('=').next().is_some_and(|name| name.trim() == attribute))
+    }
+
+    /// A variable that is not ours.
+    fn foreign(&self, name: &str) -> Option<String> {
+        let value = self.sources.environment.get(OsStr::new(name))?;
+        value.to_str().filter(|value| !value.is_empty()).map(str::to_owned)
+    }
+
+    /// What is set: by flag, or else by the environment.
+    fn raw(&mut self, name: &str) -> Option<String> {
+        if let Some(value) = self.sources.flags.get(name) {
+            return Some(value.clone());
+        }
+        let value = self.sources.environment.get(OsStr::new(name))?;
+        match value.to_str() {
+            Some(value) => Some(value.to_owned()).filter(|value| !value.is_empty()),
+            None => {
+                self.faults.push(format!("{name} must be UTF-8"));
+                None
+            }
+        }
+    }
+
+    fn get<T>(&mut self, setting: &'static Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.raw(setting.name).unwrap_or_else(|| setting.default.to_owned());
+        match parse(&text) {
+            Ok(value) => {
+                self.shown.push((setting, text));
+                Some(value)
+            }
+            Err(right) => {
+                self.fault(setting, &format!("{right}, not {text:?}"));
+                None
+            }
+        }
+    }
+
+    /// A secret from the environment, a file, or the default.
+    fn secret(&mut self, setting: &'static Setting) -> Option<Secret> {
+        let value = self.raw(setting.name);
+        let file = self.raw(&setting.file_name());
+        let (secret, shown) = match (value, file) {
+            (Some(_), Some(_)) => {
+                self.fault(setting, &format!("and {} are both set: set one of them", setting.file_name()));
+                return None;
+            }
+            (Some(value), None) => {
+                let shown = mask(&value);
+                ((value.into(), None), shown)
+            }
+            (None, Some(path)) => match read_secret_file(Path::new(&path)) {
+                Ok(value) => ((value, Some(PathBuf::from(&path))), format!("(from the file {path})")),
+                Err(error) => {
+                    self.faults.push(format!("{} names {path:?}, which cannot be read: {error}", setting.file_name()));
+                    return None;
+                }
+            },
+            (None, None) if setting.default.is_empty() => {
+                self.shown.push((setting, String::new()));
+                return None;
+            }
+            (None, None) => ((setting.default.into(), None), setting.default.to_owned()),
+        };
+        self.shown.push((setting, shown));
+        Some(secret)
+    }
+
+    fn fault(&mut self, setting: &Setting, fault: &str) {
+        self.faults.push(format!("{} {fault}", setting.name));
+    }
+}
+
+/// A secret as it may be shown: a path of the embedded store is none, of anything else only the scheme is left.
+fn mask(value: &str) -> String {
+    match value.split_once(':') {
+        Some(("redb", _)) => value.to_owned(),
+        Some((scheme @ ("mongodb" | "mongodb+srv"), _)) => format!("{scheme}://***"),
+        _ => "***".to_owned(),
+    }
+}
