@@ -16,6 +16,9 @@ use crate::support::PATIENCE;
 use crate::support::service::Service;
 use crate::support::stores::{Directory, Kind};
 
+/// Commands that build or start something, which a tour of a running service does not.
+const NO_TOUR: [&str; 5] = ["cargo", "make", "docker", "kubectl", "minikube"];
+
 /// A command of a tour.
 #[derive(Debug, PartialEq)]
 struct Step {
@@ -29,6 +32,10 @@ async fn the_tour_works_as_written() {
     let steps = steps(&std::fs::read_to_string(readme).expect("there is a README.md"));
     let calls = steps.iter().filter(|step| step.command.contains("curl")).count();
     assert!(calls > 0, "README.md has no ```console block with a curl command that is run");
+    for Step { command, .. } in &steps {
+        let program = command.split(' ').next().unwrap_or_default();
+        assert!(!NO_TOUR.contains(&program), "`{command}` is no tour: put `<!-- not run: reason -->` above its block");
+    }
 
     let service = Service::fresh(Kind::Redb, &[]).await;
     let (api, admin) = (service.address().to_string(), service.admin_address().to_string());
