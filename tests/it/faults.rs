@@ -219,6 +219,22 @@ async fn take_unkeyed(user: User, calls: usize) -> (Vec<Taken>, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secondary_in_maintenance_is_not_noticed() {
+    let mut set = replica_set().await;
+    let service = Service::on(&Store::in_mongodb(&set.uri()), &[]).await;
+    let user = service.client().await.register().await;
+    let secondary = (set.primary().await + 1) % MEMBERS;
+    set.stop_member(secondary);
+    for value in 1..=20 {
+        assert_eq!(user.next().await, value);
+        assert_eq!(user.current().await, value);
+    }
+    assert_eq!(status(&service, "/readyz").await, 200);
+    set.start_member(secondary).await;
+    assert_eq!(user.next().await, 21);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_service_waits_for_its_database() {
     let mut set = replica_set().await;
     let store = Store::in_mongodb(&set.uri());
