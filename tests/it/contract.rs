@@ -1,0 +1,70 @@
+//! The contract of the API, over each store. A test is written once, as `async fn name(env: &Env)`, and runs for both.
+
+mod accounts;
+mod current;
+mod deleting;
+mod headers;
+mod idempotency;
+mod limits;
+mod listing;
+mod next;
+mod problems;
+mod served;
+mod tokens;
+
+use tokio::sync::OnceCell;
+
+use crate::support::client::{Client, User};
+use crate::support::service::Service;
+use crate::support::stores::Kind;
+
+/// Where a contract test runs.
+pub(crate) struct Env {
+    /// The store behind it.
+    kind: Kind,
+    /// A caller of the one service that all tests over this store share: each has users of its own.
+    client: Client,
+}
+
+impl Env {
+    async fn over(kind: Kind) -> Self {
+        static REDB: OnceCell<Service> = OnceCell::const_new();
+        static MONGODB: OnceCell<Service> = OnceCell::const_new();
+        let shared = match kind {
+            Kind::Redb => &REDB,
+            Kind::Mongodb => &MONGODB,
+        };
+        let client = shared.get_or_init(|| Service::fresh(kind, &[])).await.client().await;
+        Self { kind, client }
+    }
+
+    /// A new user of the shared service.
+    async fn user(&self) -> User {
+        self.client.register().await
+    }
+
+    /// A service of this test's own, with these settings.
+    async fn service(&self, settings: &[(&str, &str)]) -> Service {
+        Service::fresh(self.kind, settings).await
+    }
+}
+
+/// Makes a test for each store out of each function.
+macro_rules! for_each_store {
+    ($($test:ident),+ $(,)?) => {
+        mod redb {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(&crate::contract::Env::over(crate::support::stores::Kind::Redb).await).await;
+            })+
+        }
+
+        mod mongodb {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(&crate::contract::Env::over(crate::support::stores::Kind::Mongodb).await).await;
+            })+
+        }
+    };
+}
+use for_each_store;

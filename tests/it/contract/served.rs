@@ -1,0 +1,192 @@
+//! What is served besides the API itself: health, documents, metrics.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Env, for_each_store};
+use crate::support::eventually;
+use crate::support::prometheus::Scrape;
+use crate::support::service::http_client;
+
+for_each_store![
+    health_says_how_the_store_is,
+    readiness_and_liveness,
+    the_openapi_document_describes_every_call,
+    every_described_error_has_an_example,
+    pages_need_nothing_from_elsewhere,
+    metrics_count_what_was_sent,
+    metrics_speak_openmetrics_too,
+    unknown_names_make_no_new_series,
+    the_admin_listener_says_what_runs,
+];
+
+async fn health_says_how_the_store_is(env: &Env) {
+    let answer = env.client.get("/health").send().await.expect(200);
+    assert_eq!(answer.header("content-type"), Some("application/health+json"));
+    assert_eq!(answer.json["status"], "pass");
+    assert!(answer.json["version"].is_string());
+    let check = &answer.json["checks"][format!("store:{}", env.kind.system())];
+    assert_eq!(check["status"], "pass", "{}", answer.body);
+    assert!(check["latency_ms"].as_f64().is_some_and(|latency| latency >= 0.0));
+    assert!(check["time"].is_string());
+    for secret in ["127.0.0.1", "redb:", "mongodb://", "counter.redb"] {
+        assert!(!answer.body.contains(secret), "{}", answer.body);
+    }
+    assert_eq!(env.client.call("HEAD", "/health").send().await.expect(200).body, "");
+}
+
+async fn readiness_and_liveness(env: &Env) {
+    for path in ["/readyz", "/livez"] {
+        env.client.get(path).send().await.expect(200);
+        assert_eq!(env.client.call("HEAD", path).send().await.expect(200).body, "");
+    }
+}
+
+async fn the_openapi_document_describes_every_call(env: &Env) {
+    let document = env.client.contract().document();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let named = "/v1/counters/{name}";
+    for (method, path) in [
+        ("post", "/v1/register"),
+        ("post", "/v1/login"),
+        ("post", "/v1/logout"),
+        ("get", "/v1/me"),
+        ("delete", "/v1/me"),
+        ("get", "/v1/next"),
+        ("post", "/v1/next"),
+        ("get", "/v1/current"),
+        ("put", "/v1/current"),
+        ("get", "/v1/counters"),
+        ("delete", named),
+        ("get", &format!("{named}/next")),
+        ("post", &format!("{named}/next")),
+        ("get", &format!("{named}/current")),
+        ("put", &format!("{named}/current")),
+        ("get", "/health"),
+        ("get", "/readyz"),
+        ("get", "/livez"),
+    ] {
+        assert!(document["paths"][path][method].is_object(), "{method} {path} is not described");
+    }
+    let answer = env.client.get("/openapi.json").send().await.expect(200);
+    assert_eq!(&answer.json, document);
+}
+
+async fn every_described_error_has_an_example(env: &Env) {
+    let contract = env.client.contract();
+    for (path, operations) in contract.document()["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let Some(responses) = operation["responses"].as_object() else { continue };
+            for (status, response) in responses {
+                let problems = &contract.resolve(response)["content"]["application/problem+json"];
+                for (code, example) in problems["examples"].as_object().into_iter().flatten() {
+                    let value = &contract.resolve(example)["value"];
+                    let wanted = (Value::from(code.as_str()), status.parse::<u64>().unwrap());
+                    let found = (value["code"].clone(), value["status"].as_u64().unwrap_or_default());
+                    assert_eq!(found, wanted, "{method} {path}");
+                }
+                assert!(
+                    problems.is_null() || problems["examples"].is_object(),
+                    "{method} {path} {status}: no examples"
+                );
+            }
+        }
+    }
+}
+
+async fn pages_need_nothing_from_elsewhere(env: &Env) {
+    for path in ["/", "/docs"] {
+        let page = env.client.get(path).send().await.expect(200);
+        assert!(page.header("content-type").is_some_and(|value| value.starts_with("text/html")), "{path}");
+        for reference in ["src=\"http", "src=\"//", "rel=\"stylesheet\" href=\"http", "@import"] {
+            assert!(!page.body.contains(reference), "{path} has {reference}");
+        }
+    }
+}
+
+async fn metrics_count_what_was_sent(env: &Env) {
+    let service = env.service(&[]).await;
+    let client = service.client().await;
+    let user = client.register().await;
+    for _ in 0..7 {
+        user.post("/v1/next").send().await.expect(200);
+    }
+    user.get("/v1/next?count=5").send().await.expect(200);
+    user.post("/v1/counters/orders/next").key("k").send().await.expect(200);
+    user.post("/v1/counters/orders/next").key("k").send().await.expect(200);
+    user.get("/v1/current").send().await.expect(200);
+    for _ in 0..3 {
+        client.get("/v1/current").send().await.expect(401);
+    }
+    client.get("/v1/nothing").send().await.expect(404);
+    client.call("BREW", "/v1/next").send().await.expect(405);
+    client.login(&user.email, "not the password").await.expect(401);
+
+    let failed_login = [("http_route", "/v1/login"), ("http_response_status_code", "401")];
+    let scrape = eventually("the count of the last request, and none under way", async || {
+        let scrape = Scrape::of(&service).await;
+        let counted = scrape.sum("http_server_request_duration_seconds_count", &failed_login) == 1.0;
+        let idle = scrape.sum("http_server_active_requests", &[("http_request_method", "POST")]) == 0.0;
+        (counted && idle).then_some(scrape)
+    })
+    .await;
+    let requests = |method: &str, route: &str, status: &str| {
+        let labels = [("http_request_method", method), ("http_route", route), ("http_response_status_code", status)];
+        scrape.sum("http_server_request_duration_seconds_count", &labels)
+    };
+    assert_eq!(requests("POST", "/v1/register", "201"), 1.0);
+    assert_eq!(requests("POST", "/v1/next", "200"), 7.0);
+    assert_eq!(requests("GET", "/v1/next", "200"), 1.0);
+    assert_eq!(requests("POST", "/v1/counters/{name}/next", "200"), 2.0);
+    assert_eq!(requests("GET", "/v1/current", "200"), 1.0);
+    assert_eq!(requests("GET", "/v1/current", "401"), 3.0);
+    assert_eq!(requests("GET", "unmatched", "404"), 1.0);
+    assert_eq!(requests("_OTHER", "/v1/next", "405"), 1.0);
+    assert_eq!(scrape.sum("counter_api_numbers_issued_total", &[]), 13.0);
+    assert_eq!(scrape.sum("counter_api_idempotent_replays_total", &[]), 1.0);
+    assert_eq!(scrape.sum("counter_api_users_registered_total", &[]), 1.0);
+    assert_eq!(scrape.sum("counter_api_store_up", &[("db_system_name", env.kind.system())]), 1.0);
+    assert_eq!(scrape.sum("counter_api_auth_attempts_total", &[("kind", "login")]), 1.0);
+    for personal in [&user.id, &user.email, &user.token, "orders"] {
+        assert!(!scrape.text().contains(personal), "{personal} is in /metrics");
+    }
+}
+
+async fn metrics_speak_openmetrics_too(env: &Env) {
+    let service = env.service(&[]).await;
+    let get = |accept: &str| http_client().get(service.admin_url("/metrics")).header("accept", accept).send();
+    let text = get("text/plain").await.unwrap();
+    assert!(text.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
+    let open = get("application/openmetrics-text; version=1.0.0,text/plain;q=0.5").await.unwrap();
+    assert!(
+        open.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text; version=1.0.0")
+    );
+    assert!(open.text().await.unwrap().ends_with("# EOF\n"));
+}
+
+async fn unknown_names_make_no_new_series(env: &Env) {
+    let service = env.service(&[]).await;
+    let user = service.client().await.register().await;
+    let poke = async |from: usize| {
+        for n in from..from + 20 {
+            user.call(&format!("METHOD{n}"), &format!("/v1/nothing-{n}")).send().await.expect(404);
+            user.post(&format!("/v1/counters/c{n}/next")).send().await.expect(200);
+            user.post(&format!("/v1/counters/-{n}/next")).send().await.expect(422);
+        }
+        Scrape::of(&service).await.text().lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let before: BTreeSet<String> = poke(0).await;
+    let after: BTreeSet<String> = poke(20).await;
+    assert_eq!(after.difference(&before).collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(after.len() <= 3_000, "{} sample lines", after.len());
+}
+
+async fn the_admin_listener_says_what_runs(env: &Env) {
+    let service = env.service(&[]).await;
+    let get = async |url: String| http_client().get(url).send().await.unwrap();
+    let version: Value = get(service.admin_url("/version")).await.json().await.unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(get(service.admin_url("/v1/next")).await.status(), 404);
+    assert_eq!(get(service.url("/version")).await.status(), 404);
+}

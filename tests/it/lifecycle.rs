@@ -1,0 +1,180 @@
+//! Stopping, and clients that are slow or silent.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::prometheus::Scrape;
+use crate::support::raw::Connection;
+use crate::support::service::{Service, http_client};
+use crate::support::stores::Kind;
+use crate::support::{PATIENCE, eventually, eventually_within};
+
+async fn redb(settings: &[(&str, &str)]) -> Service {
+    Service::fresh(Kind::Redb, settings).await
+}
+
+async fn readiness(service: &Service) -> Option<u16> {
+    let answer = http_client().get(service.url("/readyz")).send().await.ok()?;
+    Some(answer.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_announced_before_it_happens() {
+    let service = redb(&[("COUNTER_DRAIN_DELAY", "3s")]).await;
+    let user = service.client().await.register().await;
+    let begun = Instant::now();
+    service.sigterm();
+    eventually_within(Duration::from_secs(2), "503 from /readyz", async || {
+        (readiness(&service).await == Some(503)).then_some(())
+    })
+    .await;
+    assert_eq!(user.next().await, 1, "load balancers have not noticed yet");
+    assert_eq!(service.wait_exit(PATIENCE).await, Some(0));
+    assert!(begun.elapsed() >= Duration::from_secs(3), "stopped after {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_aborts() {
+    let service = redb(&[("COUNTER_DRAIN_DELAY", "60s")]).await;
+    service.sigterm();
+    eventually("503 from /readyz", async || (readiness(&service).await == Some(503)).then_some(())).await;
+    service.sigterm();
+    assert_ne!(service.wait_exit(Duration::from_secs(5)).await, Some(0));
+}
+
+/// The head of a PUT whose body of 13 bytes is still to come, all but its first bytes.
+fn half_a_put(token: &str) -> String {
+    format!(
+        "PUT /v1/current HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 13\r\n\r\n{{\"curr"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_under_way_is_finished_and_new_calls_are_turned_away() {
+    let service = redb(&[("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_BODY_TIMEOUT", "60s")]).await;
+    let user = service.client().await.register().await;
+    let mut slow = Connection::open(service.address()).await;
+    slow.send(&half_a_put(&user.token)).await;
+    under_way(&service, "PUT").await;
+
+    service.sigterm();
+    eventually("new calls are turned away", async || match user.post("/v1/next").try_send().await {
+        Err(_) => Some(()),
+        Ok(answer) if answer.status == 200 => None,
+        Ok(answer) => {
+            answer.problem(503, "draining");
+            Some(())
+        }
+    })
+    .await;
+    assert_eq!(service.exit_status(), None, "a call is still under way");
+    slow.send("ent\":1}").await;
+    let answer = slow.read_until("\"value\":1", PATIENCE).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(service.wait_exit(PATIENCE).await, Some(0));
+}
+
+/// Waits until the service has read a request's head.
+async fn under_way(service: &Service, method: &str) {
+    eventually("the request is under way", async || {
+        let scrape = Scrape::of(service).await;
+        (scrape.sum("http_server_active_requests", &[("http_request_method", method)]) >= 1.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_send_nothing_do_not_hold_the_stop() {
+    let settings = [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "60s"), ("COUNTER_HEADER_TIMEOUT", "60s")];
+    let service = redb(&settings).await;
+    let mut half = Connection::open(service.address()).await;
+    half.send("GET /livez HTTP/1.1\r\nhost:").await;
+    let _silent = Connection::open(service.address()).await;
+    let mut idle = Connection::open(service.address()).await;
+    idle.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    idle.read_until("200", PATIENCE).await;
+    service.sigterm();
+    assert_eq!(service.wait_exit(Duration::from_secs(15)).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_finishes_holds_the_stop_for_its_timeout_only() {
+    let settings = [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "2s"), ("COUNTER_BODY_TIMEOUT", "60s")];
+    let service = redb(&[&settings[..], &[("COUNTER_REQUEST_TIMEOUT", "60s")]].concat()).await;
+    let user = service.client().await.register().await;
+    let mut slow = Connection::open(service.address()).await;
+    slow.send(&half_a_put(&user.token)).await;
+    under_way(&service, "PUT").await;
+    service.sigterm();
+    service.wait(Duration::from_secs(15)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_and_silent_clients_are_cut_off() {
+    let service = redb(&[("COUNTER_HEADER_TIMEOUT", "1s")]).await;
+    let mut half = Connection::open(service.address()).await;
+    let mut silent = Connection::open(service.address()).await;
+    half.send("GET /livez HTTP/1.1\r\nhost:").await;
+    let (half, silent) = tokio::join!(half.closed(PATIENCE), silent.closed(PATIENCE));
+    for (_, after) in [half, silent] {
+        assert!((0.5..10.0).contains(&after.as_secs_f64()), "closed after {after:?}");
+    }
+
+    // Sending a little now and then does not move the deadline.
+    let mut trickling = Connection::open(service.address()).await;
+    trickling.send("GET /livez HTTP/1.1\r\nx-slow: ").await;
+    let after = trickling.trickle_until_closed(PATIENCE).await;
+    assert!(after < Duration::from_secs(10), "closed after {after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_body_is_a_408() {
+    let service = redb(&[("COUNTER_BODY_TIMEOUT", "1s")]).await;
+    let user = service.client().await.register().await;
+    let mut slow = Connection::open(service.address()).await;
+    slow.send(&half_a_put(&user.token)).await;
+    let answer = slow.read_until("request_timeout", Duration::from_secs(10)).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.to_lowercase().contains("application/problem+json"), "{answer}");
+    assert_eq!(user.current().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_connection_is_closed_in_the_end() {
+    let service = redb(&[("COUNTER_IDLE_TIMEOUT", "1s")]).await;
+    let mut idle = Connection::open(service.address()).await;
+    idle.send("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let (answer, after) = idle.closed(PATIENCE).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!((0.5..10.0).contains(&after.as_secs_f64()), "closed after {after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_do_not_stop_the_service() {
+    let service = redb(&[("COUNTER_MAX_CONNECTIONS", "20"), ("COUNTER_HEADER_TIMEOUT", "1s")]).await;
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(Connection::open(service.address()).await);
+    }
+    let user = service.client().await.register().await;
+    let set = user.put("/v1/current").json(&json!({"current": 5})).send().await.expect(200);
+    assert_eq!(set.number("value"), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_hangs_up_harms_nobody() {
+    let service = redb(&[]).await;
+    let user = service.client().await.register().await;
+    for _ in 0..20 {
+        let mut gone = Connection::open(service.address()).await;
+        gone.send(&half_a_put(&user.token)).await;
+    }
+    assert_eq!(user.next().await, 1);
+    eventually("no request is under way", async || {
+        let scrape = Scrape::of(&service).await;
+        (scrape.sum("http_server_active_requests", &[("http_request_method", "PUT")]) == 0.0).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,93 @@
+//! Two replicas of the service over one database are one service.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::client::{Client, PASSWORD, User, credentials, unique_email};
+use crate::support::eventually_within;
+use crate::support::service::Service;
+use crate::support::stores::{Kind, Store};
+
+/// Within this time every replica knows of a logout.
+const REVOKED_WITHIN: Duration = Duration::from_secs(5);
+
+async fn two_replicas() -> [(Service, Client); 2] {
+    let store = Store::fresh(Kind::Mongodb).await;
+    let (one, other) = tokio::join!(Service::on(&store, &[]), Service::on(&store, &[]));
+    let clients = (one.client().await, other.client().await);
+    [(one, clients.0), (other, clients.1)]
+}
+
+async fn revoked_at(user: &User) {
+    let answer = eventually_within(REVOKED_WITHIN, "the other replica refuses the token", async || {
+        let answer = user.get("/v1/current").send().await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    answer.problem(401, "token_revoked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_holds_on_every_replica_within_five_seconds() {
+    let [(_one, here), (_other, there)] = two_replicas().await;
+    let user = here.register().await;
+    let elsewhere = user.at(&there);
+    assert_eq!((user.next().await, elsewhere.next().await), (1, 2));
+    user.post("/v1/logout").send().await.expect(204);
+    user.get("/v1/me").send().await.problem(401, "token_revoked");
+    let login = there.login(&user.email, PASSWORD).await.expect(200);
+    let token = login.json["token"].as_str().unwrap();
+    for client in [&there, &here] {
+        client.get("/v1/me").token(token).send().await.expect(200);
+    }
+    revoked_at(&elsewhere).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_is_unknown_to_every_replica_within_five_seconds() {
+    let [(_one, here), (_other, there)] = two_replicas().await;
+    let user = here.register().await;
+    let elsewhere = user.at(&there);
+    elsewhere.next().await;
+    user.delete("/v1/me").json(&json!({"password": PASSWORD})).send().await.expect(204);
+    revoked_at(&elsewhere).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_etags_hold_on_every_replica() {
+    let [(_one, here), (_other, there)] = two_replicas().await;
+    let user = here.register().await;
+    let elsewhere = user.at(&there);
+    let first = user.post("/v1/next?count=5").key("k").send().await.expect(200);
+    let again = elsewhere.post("/v1/next?count=5").key("k").send().await.expect(200);
+    assert_eq!((again.replayed(), again.body), (true, first.body));
+
+    let etag = user.etag("/v1/current").await;
+    assert_eq!(elsewhere.next().await, 6);
+    let set = user.put("/v1/current").header("if-match", &etag).json(&json!({"current": 1}));
+    set.send().await.problem(412, "precondition_failed");
+    assert_eq!((user.current().await, elsewhere.current().await), (6, 6));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_is_never_older_than_an_answer_that_came_before_it() {
+    let [(_one, here), (_other, there)] = two_replicas().await;
+    let user = here.register().await;
+    let elsewhere = user.at(&there);
+    for value in 1..=20 {
+        assert_eq!(user.next().await, value);
+        assert_eq!(elsewhere.current().await, value);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_email_registers_once_whichever_replica_is_asked() {
+    let [(_one, here), (_other, there)] = two_replicas().await;
+    for _ in 0..5 {
+        let body = credentials(&unique_email(), PASSWORD);
+        let register = async |client: &Client| client.post("/v1/register").json(&body).send().await.status;
+        let (one, other) = tokio::join!(register(&here), register(&there));
+        assert_eq!((one.min(other), one.max(other)), (201, 409));
+    }
+}
