@@ -198,17 +198,16 @@ impl FromStr for IdempotencyKey {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         const WRONG: Invalid = Invalid("must have 1 to 255 visible ASCII characters, bare or as a quoted string");
-        let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let key = match quoted {
-            // The escapes of a string of RFC 9651 section 3.3.3: \" and \\.
-            Some(inner) => {
-                let mut key = String::with_capacity(inner.len());
-                let mut characters = inner.chars();
+        let key = match text.strip_prefix('"') {
+            // A string of RFC 9651 section 3.3.3, with its escapes \" and \\.
+            Some(rest) => {
+                let mut characters = rest.strip_suffix('"').ok_or(WRONG)?.chars();
+                let mut key = String::with_capacity(rest.len());
                 while let Some(c) = characters.next() {
-                    match (c, c == '\\') {
-                        (_, true) => key.push(characters.next().filter(|c| matches!(c, '"' | '\\')).ok_or(WRONG)?),
-                        ('"', _) => return Err(WRONG),
-                        (c, _) => key.push(c),
+                    match c {
+                        '\\' => key.push(characters.next().filter(|c| matches!(c, '"' | '\\')).ok_or(WRONG)?),
+                        '"' => return Err(WRONG),
+                        c => key.push(c),
                     }
                 }
                 key
@@ -319,7 +318,7 @@ mod tests {
         let bare: IdempotencyKey = "8e03978e-40d5".parse().unwrap();
         assert_eq!(bare, "\"8e03978e-40d5\"".parse().unwrap());
         assert_eq!(r#""a\"b\\c""#.parse::<IdempotencyKey>().unwrap().as_str(), r#"a"b\c"#);
-        for bad in ["", "\"\"", "a b", "\"a\"b\"", "\"a\\n\"", "é", &"x".repeat(256)] {
+        for bad in ["", "\"\"", "\"open", "a b", "\"a\"b\"", "\"a\\n\"", "é", &"x".repeat(256)] {
             assert!(bad.parse::<IdempotencyKey>().is_err(), "{bad:?} was taken");
         }
     }

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -59,6 +59,7 @@ pub fn description() -> OpenApi {
 pub fn api(state: AppState) -> Router {
     let description = description();
     series_at_zero(&description);
+    let rules = Arc::new(Contract::new(&description));
     let plain = |routes: OpenApiRouter<AppState>| routes.split_for_parts().0;
     // The layer added last is the outermost: read from the bottom up.
     plain(open())
@@ -66,11 +67,11 @@ pub fn api(state: AppState) -> Router {
         .merge(plain(users()).route_layer(from_fn_with_state(state.clone(), authenticate)))
         .merge(openapi::routes(&description))
         .fallback(async || ApiError::new(Code::NotFound).with_detail("There is no such route."))
-        .layer(from_fn_with_state(Arc::new(Contract::new(&description)), contract))
+        .layer(from_fn_with_state(rules.clone(), contract))
         .layer(cors(&state.http.cors_origins))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.clone(), deadline))
-        .layer(from_fn(security_headers))
+        .layer(from_fn_with_state(rules, headers))
         .layer(from_fn_with_state(state.clone(), observe))
         .with_state(state)
 }
@@ -103,9 +104,19 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
         .into_response()
 }
 
-async fn security_headers(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+/// Headers of every answer. `Allow` is set here where no problem has set it, or else the framework would add one to a
+/// preflight that lists HEAD everywhere.
+async fn headers(State(contract): State<Arc<Contract>>, request: Request, next: Next) -> Response {
+    let preflighted = (request.method() == Method::OPTIONS).then(|| request.extensions().get::<MatchedPath>().cloned());
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(route) = preflighted.flatten()
+        && !headers.contains_key(header::ALLOW)
+        && let Ok(allow) = HeaderValue::from_str(&contract.allow(route.as_str()))
+    {
+        headers.insert(header::ALLOW, allow);
+    }
     response
 }
 

@@ -32,23 +32,22 @@ impl Contract {
         Self { routes }
     }
 
-    /// The methods that a route allows, as the header `Allow` lists them.
-    fn allow(methods: &HashMap<Method, BTreeSet<String>>) -> String {
+    /// The methods that a route allows, as the header `Allow` lists them. What is not described (the description itself,
+    /// and its page) is read only.
+    pub fn allow(&self, route: &str) -> String {
+        let Some(methods) = self.routes.get(route) else { return "GET, HEAD".to_owned() };
         let mut names: Vec<_> = methods.keys().map(Method::as_str).collect();
         names.sort_unstable();
         names.join(", ")
     }
 
     fn check(&self, request: &Request, route: &str) -> Result<Query, ApiError> {
-        // What is not described (the description itself, and its page) is read only and takes no parameters that matter.
+        let refused = || ApiError::method_not_allowed(&self.allow(route));
         let Some(methods) = self.routes.get(route) else {
-            return match *request.method() {
-                Method::GET | Method::HEAD => Ok(Query::default()),
-                _ => Err(ApiError::method_not_allowed("GET, HEAD")),
-            };
+            let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+            return if reads { Ok(Query::default()) } else { Err(refused()) };
         };
-        let parameters =
-            methods.get(request.method()).ok_or_else(|| ApiError::method_not_allowed(&Self::allow(methods)))?;
+        let parameters = methods.get(request.method()).ok_or_else(refused)?;
         let malformed = |detail: String| ApiError::new(Code::MalformedQuery).with_detail(detail);
         let query =
             pairs(request.uri().query().unwrap_or_default().as_bytes()).map_err(|fault| malformed(fault.into()))?;
