@@ -142,6 +142,19 @@ async fn a_slow_body_is_a_408() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_closed_after_a_refusal_says_so() {
+    let service = redb(&[]).await;
+    let mut connection = Connection::open(service.address()).await;
+    let head =
+        "POST /v1/register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 17000\r\n\r\n";
+    connection.send(&format!("{head}{}", " ".repeat(16_500))).await;
+    let answer = connection.read_until("body_too_large", PATIENCE).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    // A client that is told nothing sends its next call on a connection that nobody reads any more.
+    assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed_in_the_end() {
     let service = redb(&[("COUNTER_IDLE_TIMEOUT", "1s")]).await;
     let mut idle = Connection::open(service.address()).await;
