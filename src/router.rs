@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 
 use crate::api::{account, counter, health, openapi};
 use crate::error::{ApiError, Code};
+use crate::extract::MAX_BODY;
 use crate::metrics;
 use crate::middleware::authenticate::authenticate;
 use crate::middleware::contract::{Contract, contract};
@@ -107,10 +108,18 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 /// Headers of every answer. `Allow` is set here where no problem has set it, or else the framework would add one to a
 /// preflight that lists HEAD everywhere.
 async fn headers(State(contract): State<Arc<Contract>>, request: Request, next: Next) -> Response {
+    let http1 = request.version() < Version::HTTP_2;
+    let large = may_be_left_unread(request.headers());
     let preflighted = (request.method() == Method::OPTIONS).then(|| request.extensions().get::<MatchedPath>().cloned());
     let mut response = next.run(request).await;
+    let status = response.status();
+    let refused = status.is_client_error() || status.is_server_error();
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if http1 && (refused && large || status == StatusCode::REQUEST_TIMEOUT) {
+        // A client that is told nothing would send its next call on a connection that nobody reads any more.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(route) = preflighted.flatten()
         && !headers.contains_key(header::ALLOW)
         && let Ok(allow) = HeaderValue::from_str(&contract.allow(route.as_str()))
@@ -118,6 +127,13 @@ async fn headers(State(contract): State<Arc<Contract>>, request: Request, next: 
         headers.insert(header::ALLOW, allow);
     }
     response
+}
+
+/// Is there a body that a refusal may leave unread, so that the connection ends with the answer? What comes with the head
+/// in one piece is read to its end in any case.
+fn may_be_left_unread(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    length.map_or_else(|| headers.contains_key(header::TRANSFER_ENCODING), |length| length > MAX_BODY)
 }
 
 /// No origin: no CORS at all, and a preflight is a 405 like any other OPTIONS.

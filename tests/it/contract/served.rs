@@ -16,7 +16,6 @@ for_each_store![
     every_described_error_has_an_example,
     pages_need_nothing_from_elsewhere,
     metrics_count_what_was_sent,
-    metrics_speak_openmetrics_too,
     unknown_names_make_no_new_series,
     the_admin_listener_says_what_runs,
 ];
@@ -96,12 +95,10 @@ async fn every_described_error_has_an_example(env: &Env) {
 }
 
 async fn pages_need_nothing_from_elsewhere(env: &Env) {
-    for path in ["/", "/docs"] {
-        let page = env.client.get(path).send().await.expect(200);
-        assert!(page.header("content-type").is_some_and(|value| value.starts_with("text/html")), "{path}");
-        for reference in ["src=\"http", "src=\"//", "rel=\"stylesheet\" href=\"http", "@import"] {
-            assert!(!page.body.contains(reference), "{path} has {reference}");
-        }
+    let page = env.client.get("/docs").send().await.expect(200);
+    assert!(page.header("content-type").is_some_and(|value| value.starts_with("text/html")));
+    for reference in ["src=\"http", "src=\"//", "rel=\"stylesheet\" href=\"http", "@import"] {
+        assert!(!page.body.contains(reference), "/docs has {reference}");
     }
 }
 
@@ -151,18 +148,6 @@ async fn metrics_count_what_was_sent(env: &Env) {
     for personal in [&user.id, &user.email, &user.token, "orders"] {
         assert!(!scrape.text().contains(personal), "{personal} is in /metrics");
     }
-}
-
-async fn metrics_speak_openmetrics_too(env: &Env) {
-    let service = env.service(&[]).await;
-    let get = |accept: &str| http_client().get(service.admin_url("/metrics")).header("accept", accept).send();
-    let text = get("text/plain").await.unwrap();
-    assert!(text.headers()["content-type"].to_str().unwrap().starts_with("text/plain; version=0.0.4"));
-    let open = get("application/openmetrics-text; version=1.0.0,text/plain;q=0.5").await.unwrap();
-    assert!(
-        open.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text; version=1.0.0")
-    );
-    assert!(open.text().await.unwrap().ends_with("# EOF\n"));
 }
 
 async fn unknown_names_make_no_new_series(env: &Env) {
