@@ -87,11 +87,6 @@ impl ReplicaSet {
         format!("mongodb://{}/{options}", hosts.join(","))
     }
 
-    /// The port of a member, on 127.0.0.1.
-    pub(crate) fn port(&self, i: usize) -> u16 {
-        self.members[i].port
-    }
-
     /// Which member is the primary now; waits until there is one.
     pub(crate) async fn primary(&self) -> usize {
         let deadline = Instant::now() + PATIENCE;
