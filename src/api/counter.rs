@@ -50,7 +50,10 @@ pub struct CountParam {
 pub struct KeyParam {
     /// A call that is repeated with the same key, within 24 hours, is done once and answered the same
     /// (draft-ietf-httpapi-idempotency-key-header). 1 to 255 visible ASCII characters, bare or as a quoted string.
-    #[param(rename = "Idempotency-Key", value_type = String, required = false, min_length = 1, max_length = 255, pattern = "^[!#-~]+$")]
+    #[param(
+        rename = "Idempotency-Key", value_type = String, required = false, example = "order-4711",
+        pattern = r#"^(?:[!#-~][!-~]{0,254}|"(?:[!#-\[\]-~]|\\["\\]){1,255}")$"#
+    )]
     _key: (),
 }
 
