@@ -5,14 +5,15 @@
 
 pub mod fields;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
 use axum::http::header::{CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 
 use crate::auth::token::sha256_hex;
 use crate::domain::{CounterId, CounterName, IdempotencyKey, UserId};
@@ -23,6 +24,10 @@ use fields::Fields;
 
 /// The most that a body may hold, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
+
+/// What is read of a body that is too large, at most, before it is refused.
+const MAX_DISCARDED: usize = 8 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -56,11 +61,37 @@ impl<T: Payload> FromRequest<AppState> for Received<T> {
 }
 
 async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes().to_vec()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::new(Code::BodyTooLarge)),
-        Err(error) => Err(ApiError::new(Code::MalformedBody).with_detail("The body broke off.").with_cause(error)),
+    let mut body = body;
+    let too_large = body.size_hint().lower() > MAX_BODY as u64;
+    let mut bytes = Vec::new();
+    while !too_large && let Some(frame) = body.frame().await {
+        let broken = |error| ApiError::new(Code::MalformedBody).with_detail("The body broke off.").with_cause(error);
+        if let Ok(data) = frame.map_err(broken)?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > MAX_BODY {
+            break;
+        }
     }
+    if too_large || bytes.len() > MAX_BODY {
+        discard(body).await;
+        return Err(ApiError::new(Code::BodyTooLarge));
+    }
+    Ok(bytes)
+}
+
+/// Reads on for a moment: a client that is still sending when its connection closes never sees the answer.
+async fn discard(mut body: Body) {
+    let reading = async {
+        let mut read = 0;
+        while read < MAX_DISCARDED
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            read += frame.data_ref().map_or(0, |data| data.len());
+        }
+    };
+    // Whether it was all or not, the answer follows.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 enum Kind {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use metrics_exporter_prometheus::PrometheusHandle;
 use rand::Rng as _;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::token::{Keyring, Tokens};
@@ -23,6 +24,9 @@ use crate::telemetry::Telemetry;
 
 /// How long the store may take to let go.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the last answers may take to leave.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// Pauses between attempts to prepare a store that does not answer yet: doubled each time, up to the second.
 const PREPARE_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -128,14 +132,11 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), Servic
     // The second signal cuts short whatever stage the stop is in.
     if result.is_ok() {
         result = tokio::select! {
-            () = drain(&config.http, &lifecycle, serving) => Ok(()),
+            () = drain(&config.http, &lifecycle, serving, &sequencer) => Ok(()),
             signal = signals.next() => Err(ServiceError::Aborted(signal)),
         };
     }
     lifecycle.abort.cancel();
-    if !matches!(result, Err(ServiceError::Aborted(_))) && !sequencer.close(CLOSE_TIMEOUT).await {
-        tracing::error!("calls were still under way when the store was closed: their outcome is unknown");
-    }
     background.cancel();
     if tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
         tracing::error!("the store did not let go in time");
@@ -145,16 +146,22 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), Servic
     result
 }
 
-/// Unready but serving, until the load balancers have noticed; then no new connections, and what is under way is finished.
-async fn drain(http: &HttpConfig, lifecycle: &Lifecycle, serving: tokio::task::JoinHandle<()>) {
+/// Unready but serving, until the load balancers have noticed; then no new connections, and what is under way is finished;
+/// then no new calls, and what was answered last gets a moment to leave.
+async fn drain(http: &HttpConfig, lifecycle: &Lifecycle, mut serving: JoinHandle<()>, sequencer: &Sequencer) {
     lifecycle.begin_stopping();
     tokio::time::sleep(http.drain_delay).await;
     lifecycle.drain.cancel();
-    if tokio::time::timeout(http.drain_timeout, serving).await.is_err() {
-        tracing::error!(
-            timeout_s = http.drain_timeout.as_secs_f64(),
-            "requests were still under way: they are cut off"
-        );
+    let finished = tokio::time::timeout(http.drain_timeout, &mut serving).await.is_ok();
+    if !finished {
+        let timeout_s = http.drain_timeout.as_secs_f64();
+        tracing::error!(timeout_s, "requests are still under way: calls are refused from now on");
+    }
+    if !sequencer.close(CLOSE_TIMEOUT).await {
+        tracing::error!("calls were still under way when the store was closed: their outcome is unknown");
+    }
+    if !finished && tokio::time::timeout(LAST_ANSWERS, serving).await.is_err() {
+        tracing::error!("requests were still under way at the end: they are cut off");
     }
 }
 

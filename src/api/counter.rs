@@ -62,7 +62,8 @@ pub struct KeyParam {
 #[into_params(parameter_in = Header)]
 pub struct ConditionParam {
     /// Set only if the counter still has this ETag (RFC 9110 section 13.1.1).
-    #[param(rename = "If-Match", value_type = String, required = false, pattern = "^\\*$|^\"[0-9]+\"$", example = "\"17\"")]
+    #[param(rename = "If-Match", value_type = String, required = false, example = "\"17\"",
+        pattern = r#"^\*$|^(?:W/)?"[!#-~]*"(?: *, *(?:W/)?"[!#-~]*")*$"#)]
     _if_match: (),
 }
 

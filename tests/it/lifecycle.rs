@@ -100,6 +100,35 @@ async fn clients_that_send_nothing_do_not_hold_the_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_complete_only_after_the_drain_is_refused() {
+    let settings = [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "1s"), ("COUNTER_BODY_TIMEOUT", "60s")];
+    let service = redb(&settings).await;
+    let user = service.client().await.register().await;
+    let mut slow = Connection::open(service.address()).await;
+    slow.send(&half_a_put(&user.token)).await;
+    under_way(&service, "PUT").await;
+    service.sigterm();
+    let refusing = "requests are still under way: calls are refused from now on";
+    eventually(refusing, async || service.logs(|line| line["message"] == refusing).pop()).await;
+    slow.send("ent\":1}").await;
+    let answer = slow.read_until("trace_id", PATIENCE).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("\"draining\""), "{answer}");
+    assert_eq!(service.wait_exit(PATIENCE).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_far_too_large_is_refused_and_the_refusal_arrives() {
+    let service = redb(&[]).await;
+    let mut connection = Connection::open(service.address()).await;
+    let head =
+        "POST /v1/register HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 5000000\r\n\r\n";
+    connection.send(head).await;
+    connection.send(&" ".repeat(5_000_000)).await;
+    let answer = connection.read_until("body_too_large", PATIENCE).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_finishes_holds_the_stop_for_its_timeout_only() {
     let settings = [("COUNTER_DRAIN_DELAY", "0s"), ("COUNTER_DRAIN_TIMEOUT", "2s"), ("COUNTER_BODY_TIMEOUT", "60s")];
     let service = redb(&[&settings[..], &[("COUNTER_REQUEST_TIMEOUT", "60s")]].concat()).await;
