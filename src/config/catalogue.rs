@@ -89,7 +89,7 @@ settings! {
 pub fn reference() -> String {
     let mut text = String::from(
         "# Settings\n\n\
-         <!-- Printed by `counter-api reference settings`; change src/config.rs, then `make reference`. -->\n\n\
+         <!-- Printed by `counter-api reference settings`; change src/config/catalogue.rs, then `make reference`. -->\n\n\
          Each setting is an environment variable, and a flag of the same name: `COUNTER_LISTEN` is `--listen`. The flag wins; an\n\
          empty value counts as none. A secret is never a flag: it is also read from a file, whose path is in the variable with\n\
          `_FILE` added (`--store-url-file` and `--jwt-keys-file` as flags). All faults are reported in one go, and the exit code is\n\
