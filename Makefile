@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test tools fmt fmt-check lint unit integration property reference deny clean
+.PHONY: help run test tools fmt fmt-check lint unit integration property bench reference deny clean
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -37,6 +37,9 @@ integration: ## Run unit and integration tests on both stores
 
 property: ## Property tests of the running service, from its OpenAPI file
 	scripts/run-schemathesis
+
+bench: tools ## Measure throughput beside the raw driver and the HTTP limit (about 12 minutes, release build included)
+	cargo bench --locked --bench throughput
 
 reference: ## Write the documents that the binary prints: settings, metrics, errors
 	cargo build --locked

@@ -102,6 +102,11 @@ impl ReplicaSet {
         panic!("the replica set elected no primary:\n{}", self.logs());
     }
 
+    /// The process of a member, while it runs.
+    pub(crate) fn pid(&self, i: usize) -> Option<u32> {
+        self.members[i].process.as_ref().map(Child::id)
+    }
+
     /// Ends a member in good order and waits until it has.
     pub(crate) fn stop_member(&mut self, i: usize) {
         self.signal(i, "TERM");
@@ -222,8 +227,8 @@ impl ReplicaSet {
     }
 
     fn signal(&self, i: usize, signal: &str) {
-        if let Some(process) = &self.members[i].process {
-            let sent = Command::new("kill").args([&format!("-{signal}"), &process.id().to_string()]).status().unwrap();
+        if let Some(pid) = self.pid(i) {
+            let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap();
             assert!(sent.success(), "kill -{signal} failed");
         }
     }
