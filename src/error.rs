@@ -61,7 +61,7 @@ codes! {
     MalformedQuery = "malformed_query" 400, "The query string cannot be read",
         "A parameter is unknown or repeated, or its encoding is broken.";
     ConflictingTokens = "conflicting_tokens" 400, "Two different tokens",
-        "The Authorization header and the query parameter `token` hold different tokens.";
+        "Two Authorization headers, or the header and the query parameter `token`, hold different tokens.";
     TokenMissing = "token_missing" 401, "A token is required",
         "Send `Authorization: Bearer <token>`.";
     TokenInvalid = "token_invalid" 401, "The token is not valid",

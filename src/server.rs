@@ -24,8 +24,14 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::{self, ConnectionEnd};
 use crate::middleware::observe::Peer;
 
+/// The most that a request's head may hold, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
 /// How long an answer that is complete may take to leave before its connection is closed in a drain.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Open files that are no connections of callers: the store's, the collector's, the log.
+const RESERVED_FILES: usize = 128;
 
 /// How long to wait when the system refuses a connection, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -51,7 +57,17 @@ pub struct Server {
 
 impl Server {
     /// Binds the address. Port 0 picks a free one.
-    pub async fn bind(name: &'static str, address: SocketAddr, bounds: Bounds) -> std::io::Result<Self> {
+    pub async fn bind(name: &'static str, address: SocketAddr, mut bounds: Bounds) -> std::io::Result<Self> {
+        let affordable = open_files_limit().map(|limit| limit.saturating_sub(RESERVED_FILES).max(1));
+        if let Some(affordable) = affordable.filter(|affordable| *affordable < bounds.max_connections) {
+            tracing::warn!(
+                listener = name,
+                wanted = bounds.max_connections,
+                connections = affordable,
+                "fewer connections than COUNTER_MAX_CONNECTIONS: raise the limit of open files (ulimit -n)"
+            );
+            bounds.max_connections = affordable;
+        }
         Ok(Self { name, listener: TcpListener::bind(address).await?, bounds })
     }
 
@@ -100,6 +116,13 @@ impl Server {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// How many files this process may have open, where the system says so (Linux).
+fn open_files_limit() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 struct Connection {
@@ -157,7 +180,7 @@ impl Connection {
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         // In HTTP/1 this is the deadline of a head, counted from the answer before it: the idle time of a connection too.
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.bounds.idle_timeout);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.bounds.idle_timeout).max_buf_size(MAX_HEAD);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -1,8 +1,8 @@
 //! Accounts: register, log in, log out, look at oneself, delete oneself.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,6 +15,7 @@ use crate::error::{ApiError, Code};
 use crate::extract::fields::Fields;
 use crate::extract::{AuthUser, Payload, Received};
 use crate::metrics::{self, AuthKind, AuthOutcome};
+use crate::middleware::client_address::ClientAddress;
 use crate::state::{AppState, Deadline};
 use crate::store::{NewUser, StoreError, User};
 
@@ -244,8 +245,11 @@ pub async fn delete_me(
     State(state): State<AppState>,
     AuthUser(user): AuthUser,
     Deadline(deadline): Deadline,
+    Extension(address): Extension<ClientAddress>,
     Received(confirmation): Received<Confirmation>,
 ) -> Result<StatusCode, ApiError> {
+    // Whoever holds a token must not find out the password with it.
+    state.limits.password(address, "/v1/me")?;
     let hash = state.store.user(user).await?.ok_or_else(|| ApiError::new(Code::TokenRevoked))?.password_hash;
     if !state.passwords.verify(confirmation.password, hash, deadline).await? {
         metrics::auth_attempt(AuthKind::Login, AuthOutcome::Failure);

@@ -187,7 +187,7 @@ pub struct CounterRow {
 
 problems!(TakeProblems: AUTHENTICATED, KEYED, CounterExhausted, QuotaReached);
 problems!(SetProblems: AUTHENTICATED, BODY, KEYED, QuotaReached, PreconditionFailed);
-problems!(ReadProblems: AUTHENTICATED, Overloaded, Draining);
+problems!(ReadProblems: AUTHENTICATED, Overloaded, Draining, InvalidField);
 problems!(ReadNamedProblems: AUTHENTICATED, Overloaded, Draining, InvalidField, NotFound);
 problems!(ListProblems: AUTHENTICATED, InvalidField);
 problems!(DeleteProblems: AUTHENTICATED, InvalidField, NotFound, OutcomeUnknown);

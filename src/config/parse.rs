@@ -82,7 +82,8 @@ pub(super) fn rate(text: &str) -> Result<Option<Rate>, String> {
             "h" => 3_600,
             _ => return None,
         };
-        Some(Rate { count: count.parse().ok()?, period: Duration::from_secs(period) })
+        let count: NonZeroU32 = count.parse().ok()?;
+        (count.get() <= 1_000_000).then_some(Rate { count, period: Duration::from_secs(period) })
     });
     parsed.map(Some).ok_or_else(|| "must be a rate such as 10/s, 10/m or 10/h, or off".to_owned())
 }

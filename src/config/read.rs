@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use axum::http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::catalogue::*;
@@ -11,6 +12,7 @@ use super::{
     StoreTarget, TelemetryConfig, parse, read_secret_file,
 };
 use crate::auth::token::Keyring;
+use crate::store::mongo::check_uri;
 
 /// OpenTelemetry's own variables that the service heeds; the SDK reads the rest by itself.
 const OTEL_DISABLED: &str = "OTEL_SDK_DISABLED";
@@ -122,6 +124,9 @@ impl<'a> Reader<'a> {
             return Some(StoreTarget::Redb(PathBuf::from(path)));
         }
         if text.starts_with("mongodb://") || text.starts_with("mongodb+srv://") {
+            if let Err(fault) = check_uri(&url) {
+                self.fault(&STORE_URL, fault);
+            }
             return Some(StoreTarget::MongoDb {
                 uri: url,
                 database: database?,
@@ -159,9 +164,14 @@ impl<'a> Reader<'a> {
     fn traces(&mut self) -> Option<Option<OtlpProtocol>> {
         let off = self.foreign(OTEL_DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"))
             || self.foreign(OTEL_EXPORTER).is_some_and(|value| value == "none");
-        let endpoint = OTEL_ENDPOINTS.iter().find_map(|name| self.foreign(name));
-        let (Some(endpoint), false) = (endpoint, off) else { return Some(None) };
+        let endpoint = OTEL_ENDPOINTS.iter().find_map(|name| Some((*name, self.foreign(name)?)));
+        let (Some((name, endpoint)), false) = (endpoint, off) else { return Some(None) };
         let protocol = OTEL_PROTOCOLS.iter().find_map(|name| self.foreign(name).map(|value| (*name, value)));
+        let fits = endpoint.parse::<Uri>().is_ok_and(|uri| uri.authority().is_some() && uri.scheme().is_some());
+        if !fits {
+            // Not repeated: it can hold credentials.
+            self.faults.push(format!("{name} must be a URL such as http://127.0.0.1:4318"));
+        }
         match protocol.as_ref().map(|(_, value)| value.as_str()) {
             None | Some("http/protobuf") => Some(Some(OtlpProtocol::HttpProtobuf)),
             Some("grpc") => Some(Some(OtlpProtocol::Grpc { tls: endpoint.starts_with("https:") })),

@@ -49,6 +49,21 @@ fn all_faults_come_in_one_go_and_name_their_settings() {
 }
 
 #[test]
+fn a_wrong_connection_string_or_endpoint_is_a_fault_that_shows_nothing_of_it() {
+    let keys = format!("k1:{}", "s".repeat(32));
+    for uri in ["mongodb://ada:hunter2@", "mongodb://ada:hunter2@host/?hunter2=1", "mongodb://h:0:hunter2/"] {
+        let Faults(faults) = Config::read(&sources(&[
+            ("COUNTER_STORE_URL", uri),
+            ("COUNTER_JWT_KEYS", &keys),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "hunter2 is no url"),
+        ]))
+        .unwrap_err();
+        assert!(faults[0].starts_with("COUNTER_STORE_URL is not") || faults[1].starts_with("COUNTER_STORE_URL is not"));
+        assert!(faults.len() == 2 && !faults.concat().contains("hunter2"), "{uri}: {faults:?}");
+    }
+}
+
+#[test]
 fn mongodb_needs_keys() {
     let Faults(faults) = Config::read(&sources(&[("COUNTER_STORE_URL", "mongodb://db")])).unwrap_err();
     assert!(faults.len() == 1 && faults[0].starts_with("COUNTER_JWT_KEYS is required"), "{faults:?}");

@@ -12,6 +12,10 @@ use serde_json::Value;
 use crate::domain::{CounterValue, Invalid};
 use crate::error::{ApiError, Code, FieldError};
 
+/// The most fields that a body may have: every fault of theirs is told, and a body of a few bytes a field must not be answered
+/// with many.
+const MAX_FIELDS: usize = 32;
+
 /// What a body holds, until it is taken.
 pub struct Fields {
     members: Vec<(String, Value)>,
@@ -53,7 +57,7 @@ impl Fields {
             return Err(malformed("The body is empty; a JSON object is due.".into()));
         }
         match serde_json::from_slice::<Members>(bytes) {
-            Ok(Members(members)) => Ok(Self::new(members, false)),
+            Ok(Members(members)) => Self::new(members, false),
             // Where the fault is says nothing of what was sent; serde_json's own text might.
             Err(error) if error.is_data() => Err(malformed("The body must be a JSON object.".into())),
             Err(error) => {
@@ -65,17 +69,21 @@ impl Fields {
     /// Reads a form (application/x-www-form-urlencoded).
     pub fn from_form(bytes: &[u8]) -> Result<Self, ApiError> {
         let pairs = pairs(bytes).map_err(|detail| ApiError::new(Code::MalformedBody).with_detail(detail))?;
-        Ok(Self::new(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect(), true))
+        Self::new(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect(), true)
     }
 
-    fn new(members: Vec<(String, Value)>, form: bool) -> Self {
+    fn new(members: Vec<(String, Value)>, form: bool) -> Result<Self, ApiError> {
+        if members.len() > MAX_FIELDS {
+            let detail = format!("The body has more than {MAX_FIELDS} fields.");
+            return Err(ApiError::new(Code::MalformedBody).with_detail(detail));
+        }
         let mut faults = Vec::new();
         for (i, (name, _)) in members.iter().enumerate() {
             if members[..i].iter().any(|(earlier, _)| earlier == name) {
                 faults.push(fault(name.clone(), "must come once"));
             }
         }
-        Self { members, form, faults }
+        Ok(Self { members, form, faults })
     }
 
     fn take(&mut self, name: &'static str) -> Option<Value> {
@@ -211,7 +219,8 @@ mod tests {
 
     #[test]
     fn what_is_no_json_object_is_malformed() {
-        for bad in ["", "{", "{} x", "[]", "\"x\"", "null", "{\"current\":1,}"] {
+        let crowd = format!("{{{}}}", (0..=MAX_FIELDS).map(|n| format!("\"f{n}\":1")).collect::<Vec<_>>().join(","));
+        for bad in [&crowd, "", "{", "{} x", "[]", "\"x\"", "null", "{\"current\":1,}"] {
             assert_eq!(value(bad).unwrap_err().code(), Code::MalformedBody, "{bad}");
         }
     }

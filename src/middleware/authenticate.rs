@@ -32,7 +32,12 @@ pub async fn authenticate(State(state): State<AppState>, mut request: Request, n
 }
 
 fn token(headers: &HeaderMap, query: &Query) -> Result<String, ApiError> {
-    let from_header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+    let mut headers = headers.get_all(AUTHORIZATION).iter();
+    let first = headers.next();
+    if headers.any(|other| Some(other) != first) {
+        return Err(ApiError::new(Code::ConflictingTokens));
+    }
+    let from_header = first.and_then(|value| value.to_str().ok()).and_then(|value| {
         // The scheme's name is compared without case (RFC 9110 section 11.1).
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())

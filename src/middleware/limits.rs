@@ -54,6 +54,11 @@ impl Limits {
         }
     }
 
+    /// Counts a try at a password, with those at register and login.
+    pub fn password(&self, address: ClientAddress, route: &str) -> Result<(), ApiError> {
+        check(self.auth.as_ref(), &address.limited_by(), route).refused.map_or(Ok(()), Err)
+    }
+
     /// Counts a call with this token.
     pub(super) fn token(&self, jti: Uuid, route: &str) -> Standing {
         check(self.per_token.as_ref(), &jti, route)

@@ -116,7 +116,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        metrics::http_request(self.method, &self.route, self.status, self.error_type, duration);
+        // A method that the route does not have is any method: a caller's fancy must not make new series.
+        let method = if self.status == 405 { "_OTHER" } else { self.method };
+        metrics::http_request(method, &self.route, self.status, self.error_type, duration);
         self.span.record("http.response.status_code", self.status);
         if !self.error_type.is_empty() {
             self.span.record("error.type", self.error_type);

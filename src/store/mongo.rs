@@ -14,6 +14,7 @@ mod schema;
 mod transaction;
 mod users;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use mongodb::options::{
 };
 use mongodb::{Client, Collection, Database};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
+use tracing::Instrument as _;
 
 use super::instrumented::Instrumented;
 use super::{
@@ -38,8 +40,22 @@ use error::Effect;
 
 /// The value of `db.system.name`.
 const SYSTEM: &str = "mongodb";
+/// Connections of the pool, where the connection string names no other number.
+const MAX_POOL_SIZE: u32 = 32;
+/// Those of them that are left to commits and pings.
+const RESERVED_CONNECTIONS: u32 = 8;
 /// What a command belongs to that concerns no collection.
 const NO_COLLECTION: &str = "";
+
+/// Parses a connection string without connecting. The error says what would be right and shows nothing of the string, for that
+/// holds a password.
+pub fn check_uri(uri: &SecretString) -> Result<ConnectionString, &'static str> {
+    ConnectionString::parse(uri.expose_secret()).map_err(|_| {
+        "is not a MongoDB connection string: it must look like \
+         mongodb://[user:password@]host[:port][,host[:port]]/[authentication database][?options], \
+         with every special character of the user and the password in percent-encoding"
+    })
+}
 
 /// How a [`MongoStore`] finds its servers and what it does there.
 #[derive(Debug)]
@@ -58,8 +74,19 @@ pub struct MongoSettings<'a> {
     pub comment: bool,
 }
 
-/// The store in a MongoDB replica set.
+/// The store in a MongoDB replica set, as its callers have it: every operation runs to its end in a task of its own, whether
+/// its caller waits for it or not, and few of them at a time.
+///
+/// A driver's future that is dropped half-way closes its connection, and leaves its place in the pool's queue behind: callers
+/// that hang up would otherwise take the pool away from everybody else.
 pub struct MongoStore {
+    operations: Arc<Operations>,
+    /// Places for operations other than commits and pings, which have the sequencer's and the health check's own bounds.
+    places: Arc<Semaphore>,
+}
+
+/// What is done in the database.
+struct Operations {
     uri: ConnectionString,
     database: String,
     rules: Rules,
@@ -87,14 +114,10 @@ impl Connection {
 impl MongoStore {
     /// A store that connects when it is prepared. The error is a sentence that shows nothing of the connection string,
     /// for that holds a password.
-    pub fn new(settings: MongoSettings<'_>) -> Result<Self, String> {
-        let uri = ConnectionString::parse(settings.uri.expose_secret()).map_err(|_| {
-            "is not a MongoDB connection string: it must look like \
-             mongodb://[user:password@]host[:port][,host[:port]]/[authentication database][?options], \
-             with every special character of the user and the password in percent-encoding"
-                .to_owned()
-        })?;
-        Ok(Self {
+    pub fn new(settings: MongoSettings<'_>) -> Result<Self, &'static str> {
+        let uri = check_uri(settings.uri)?;
+        let pool = uri.max_pool_size.unwrap_or(MAX_POOL_SIZE);
+        let operations = Operations {
             uri,
             measured: Instrumented::new(SYSTEM, settings.database.clone()),
             database: settings.database,
@@ -104,9 +127,48 @@ impl MongoStore {
             comment: settings.comment,
             connection: OnceCell::new(),
             prepared: AtomicBool::new(false),
-        })
+        };
+        let places = usize::try_from(pool.saturating_sub(RESERVED_CONNECTIONS)).unwrap_or(usize::MAX).max(1);
+        Ok(Self { operations: Arc::new(operations), places: Arc::new(Semaphore::new(places)) })
     }
 
+    /// Runs an operation in a task of its own.
+    async fn detached<T, F>(&self, operation: impl FnOnce(Arc<Operations>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let task = tokio::spawn(operation(self.operations.clone()).in_current_span());
+        // A task that ended in a panic, or with the runtime, has told nobody how far it came.
+        task.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown(Cause::new("panic", "the operation broke off"))))
+    }
+
+    /// The same, in one of the places, for which it waits until the deadline.
+    async fn placed<T, F>(&self, operation: impl FnOnce(Arc<Operations>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let place = tokio::time::timeout(self.operations.timeout, self.places.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            return Err(StoreError::Unavailable(Cause::new(
+                "pool_timeout",
+                "every place was taken until the deadline",
+            )));
+        };
+        self.detached(|operations| {
+            let operation = operation(operations);
+            async move {
+                let result = operation.await;
+                drop(place);
+                result
+            }
+        })
+        .await
+    }
+}
+
+impl Operations {
     fn deadline(&self) -> Deadline {
         Deadline::after(self.timeout)
     }
@@ -121,6 +183,15 @@ impl MongoStore {
             .get()
             .filter(|_| self.prepared.load(Ordering::Acquire))
             .ok_or_else(|| StoreError::Unavailable(Cause::new("not_prepared", "the store has not been prepared yet")))
+    }
+
+    async fn prepare(&self) -> Result<(), PrepareError> {
+        let connection = self.connect().await?;
+        self.make_schema(connection).await?;
+        // It waits for no primary by itself; after the schema's commands there is one.
+        let _ = tokio::time::timeout(self.timeout, connection.client.warm_connection_pool()).await;
+        self.prepared.store(true, Ordering::Release);
+        Ok(())
     }
 
     async fn connect(&self) -> Result<&Connection, PrepareError> {
@@ -188,7 +259,7 @@ fn adapt(mut options: ClientOptions, timeout: Duration) -> ClientOptions {
     options.heartbeat_freq = Some(Duration::from_secs(1));
     // A pool that is never empty, so that no call pays for a connection; and room for reads beside the few writes.
     options.min_pool_size = options.min_pool_size.or(Some(4));
-    options.max_pool_size = options.max_pool_size.or(Some(32));
+    options.max_pool_size = options.max_pool_size.or(Some(MAX_POOL_SIZE));
     options
 }
 
@@ -203,24 +274,24 @@ impl Store for MongoStore {
     }
 
     async fn prepare(&self) -> Result<(), PrepareError> {
-        let connection = self.connect().await?;
-        self.make_schema(connection).await?;
-        // It waits for no primary by itself; after the schema's commands there is one.
-        let _ = tokio::time::timeout(self.timeout, connection.client.warm_connection_pool()).await;
-        self.prepared.store(true, Ordering::Release);
-        Ok(())
+        self.operations.prepare().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ping_primary(self.connection()?).await
+        self.detached(|operations| async move { operations.ping_primary(operations.connection()?).await }).await
     }
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
-        self.commit_batch(batch).await
+        // The sequencer's task is one that nobody drops.
+        self.operations.commit_batch(batch).await
     }
 
     async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError> {
-        Ok(self.read_counters(&[id], self.deadline()).await?.remove(id))
+        let id = id.clone();
+        self.placed(|operations| async move {
+            Ok(operations.read_counters(&[&id], operations.deadline()).await?.remove(&id))
+        })
+        .await
     }
 
     async fn counters(
@@ -229,41 +300,48 @@ impl Store for MongoStore {
         after: Option<&CounterName>,
         limit: usize,
     ) -> Result<Vec<NamedCounter>, StoreError> {
-        self.list_counters(user, after, limit).await
+        let after = after.cloned();
+        self.placed(|operations| async move { operations.list_counters(user, after.as_ref(), limit).await }).await
     }
 
     async fn delete_counter(&self, id: &CounterId) -> Result<bool, StoreError> {
-        self.remove_counter(id).await
+        let id = id.clone();
+        self.placed(|operations| async move { operations.remove_counter(&id).await }).await
     }
 
     async fn create_user(&self, user: &NewUser) -> Result<(), StoreError> {
-        self.insert_user(user).await
+        let user = user.clone();
+        self.placed(|operations| async move { operations.insert_user(&user).await }).await
     }
 
     async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
         // Says the same as the unique index does, or else the index would not be used.
-        self.find_user(doc! { "email": email.as_str(), "password_hash": { "$exists": true } }).await
+        let filter = doc! { "email": email.as_str(), "password_hash": { "$exists": true } };
+        self.placed(|operations| async move { operations.find_user(filter).await }).await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        self.find_user(doc! { "_id": id.to_string() }).await
+        let filter = doc! { "_id": id.to_string() };
+        self.placed(|operations| async move { operations.find_user(filter).await }).await
     }
 
     async fn record_token(&self, id: UserId, token: &TokenHash) -> Result<Option<u64>, StoreError> {
-        self.update_generation(id, doc! { "$set": { "token": &token.0 } }).await
+        let change = doc! { "$set": { "token": &token.0 } };
+        self.placed(move |operations| async move { operations.update_generation(id, change).await }).await
     }
 
     async fn revoke_tokens(&self, id: UserId) -> Result<Option<u64>, StoreError> {
-        self.update_generation(id, doc! { "$inc": { "token_generation": 1_i64 } }).await
+        let change = doc! { "$inc": { "token_generation": 1_i64 } };
+        self.placed(move |operations| async move { operations.update_generation(id, change).await }).await
     }
 
     async fn delete_user(&self, id: UserId) -> Result<bool, StoreError> {
-        self.remove_user(id).await
+        self.placed(move |operations| async move { operations.remove_user(id).await }).await
     }
 
     async fn close(&self) {
-        if let Some(connection) = self.connection.get() {
-            self.prepared.store(false, Ordering::Release);
+        if let Some(connection) = self.operations.connection.get() {
+            self.operations.prepared.store(false, Ordering::Release);
             // Transactions that were given up are aborted in the background: they get a moment for it.
             let _ = tokio::time::timeout(Duration::from_secs(2), connection.client.clone().shutdown()).await;
         }
@@ -275,7 +353,7 @@ mod tests {
     use super::*;
     use crate::domain::CounterValue;
 
-    fn store(uri: &str) -> Result<MongoStore, String> {
+    fn store(uri: &str) -> Result<MongoStore, &'static str> {
         MongoStore::new(MongoSettings {
             uri: &SecretString::from(uri),
             database: "thinkific_challenge".into(),

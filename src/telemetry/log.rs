@@ -39,7 +39,8 @@ where
         let mut line: Vec<(&'static str, Value)> = vec![
             ("timestamp", json!(Timestamp::now())),
             ("level", json!(metadata.level().as_str().to_lowercase())),
-            ("message", fields.message),
+            // The SDK's own events have a name and no message.
+            ("message", if fields.message.is_null() { json!(metadata.name()) } else { fields.message }),
             ("target", json!(metadata.target())),
         ];
         let context = opentelemetry::Context::current();

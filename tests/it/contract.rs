@@ -3,6 +3,7 @@
 mod accounts;
 mod current;
 mod deleting;
+mod hanging_up;
 mod headers;
 mod idempotency;
 mod limits;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mongodb::bson::{Document, doc};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::task::JoinSet;
 
@@ -9,7 +10,7 @@ use crate::support::client::{Answer, Call, User};
 use crate::support::load::{Taken, assert_gapless_and_in_order, assert_real_time_order, assert_unique};
 use crate::support::mongod::ReplicaSet;
 use crate::support::service::{Service, http_client, launch};
-use crate::support::stores::{Store, unique_name};
+use crate::support::stores::{Kind, Store, unique_name};
 use crate::support::{PATIENCE, eventually, eventually_within};
 
 const MEMBERS: usize = 3;
@@ -256,4 +257,24 @@ async fn a_server_outside_of_a_replica_set_is_refused() {
     let output = process.output();
     assert!(code.is_some_and(|code| code != 0), "{code:?}");
     assert!(output.contains("replica set"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_somebody_else_has_spoilt_is_an_internal_error_and_stays_as_it_is() {
+    let store = Store::fresh(Kind::Mongodb).await;
+    let service = Service::on(&store, &[]).await;
+    let user = service.client().await.register().await;
+    assert_eq!(user.next().await, 1);
+    let client = mongodb::Client::with_uri_str(&store.url).await.unwrap();
+    let counters = client.database(store.database()).collection::<Document>("incremental_counter");
+    let spoil = doc! { "$set": { "value": "many" } };
+    // The validator that the service has made would refuse this.
+    let update = counters.update_one(doc! { "name": "default" }, spoil).bypass_document_validation(true);
+    assert_eq!(update.await.unwrap().modified_count, 1);
+
+    let answer = user.get("/v1/current").send().await.problem(500, "internal");
+    assert!(!answer.body.contains("many"), "{}", answer.body);
+    user.post("/v1/next").send().await.problem(500, "internal");
+    let spoilt = counters.find_one(doc! { "name": "default" }).await.unwrap().unwrap();
+    assert_eq!(spoilt.get_str("value").unwrap(), "many");
 }

@@ -8,6 +8,7 @@
 mod contract;
 mod crash;
 mod faults;
+mod footprint;
 mod lifecycle;
 mod readme;
 mod replicas;

@@ -8,9 +8,9 @@ use super::super::StoreError;
 use super::super::instrumented::traceparent;
 use super::deadline::Deadline;
 use super::error::{self, Effect};
-use super::{Connection, MongoStore};
+use super::{Connection, Operations};
 
-impl MongoStore {
+impl Operations {
     /// Runs one command. `command` is given the comment that it is to bear, where there is one. The driver has no
     /// time-out of its own for an answer, so the wait is bounded here as well as by the server's `maxTimeMS`.
     pub(super) async fn call<T, C>(

@@ -8,7 +8,7 @@ use mongodb::options::ReturnDocument;
 
 use super::super::plan::{Known, Plan, plan};
 use super::super::{Action, Answer, Batch, Cause, Counter, Group, Op, StoreError};
-use super::MongoStore;
+use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, CountersOfUser, KeyDocument, Stored, UserDocument, date, key_id, signed};
 use super::error::{DUPLICATE_KEY, Effect, INVALID_DOCUMENT};
@@ -24,7 +24,7 @@ enum Keys {
     LookedUp,
 }
 
-impl MongoStore {
+impl Operations {
     /// Does a batch and answers each of its operations, whatever number of attempts that takes until the deadline.
     pub(super) async fn commit_batch(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
         let deadline = self.deadline();

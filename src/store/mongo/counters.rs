@@ -7,14 +7,14 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::ReadConcern;
 
 use super::super::{Counter, NamedCounter, StoreError};
-use super::MongoStore;
+use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, Stored, UserDocument, ids_of};
 use super::error::Effect;
 use super::transaction::{Transaction, vanished};
 use crate::domain::{CounterId, CounterName, UserId};
 
-impl MongoStore {
+impl Operations {
     /// The counters that are there, each as fresh as the setting promises.
     pub(super) async fn read_counters(
         &self,

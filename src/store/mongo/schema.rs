@@ -13,7 +13,7 @@ use super::super::{Cause, PrepareError, StoreError};
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, KeyDocument, Stored, UserDocument};
 use super::error::{AUTHENTICATION, Effect, UNAUTHORIZED};
-use super::{Connection, MongoStore, NO_COLLECTION};
+use super::{Connection, NO_COLLECTION, Operations};
 use crate::domain::CounterValue;
 
 /// The server's code for a collection that somebody else made in the meantime.
@@ -25,7 +25,7 @@ struct Schema {
     indexes: Vec<IndexModel>,
 }
 
-impl MongoStore {
+impl Operations {
     /// Makes what is missing. Everything here can be repeated, and done by several replicas at once.
     pub(super) async fn make_schema(&self, connection: &Connection) -> Result<(), PrepareError> {
         let present = self.validators(connection).await.map_err(refused)?;

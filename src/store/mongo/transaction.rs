@@ -15,19 +15,19 @@ use super::super::{Cause, StoreError};
 use super::deadline::Deadline;
 use super::documents::Stored;
 use super::error::{self, Effect};
-use super::{Connection, MongoStore, NO_COLLECTION};
+use super::{Connection, NO_COLLECTION, Operations};
 
 /// A transaction under way. Where its first statement is given up before the answer came, the driver aborts nothing, but
 /// the session goes to the top of its pool, and the next command on it ends what the server may have begun.
 pub(super) struct Transaction<'a> {
-    store: &'a MongoStore,
+    store: &'a Operations,
     connection: &'a Connection,
     session: ClientSession,
     deadline: Deadline,
 }
 
 impl<'a> Transaction<'a> {
-    pub(super) async fn begin(store: &'a MongoStore, deadline: Deadline) -> Result<Self, StoreError> {
+    pub(super) async fn begin(store: &'a Operations, deadline: Deadline) -> Result<Self, StoreError> {
         let connection = store.connection()?;
         // Sends nothing, but may wait for a server to be known.
         let begin = async {

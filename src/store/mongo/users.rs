@@ -5,14 +5,14 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::super::{NewUser, StoreError, User};
-use super::MongoStore;
+use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, GenerationOfUser, KeyDocument, Stored, UserDocument, ids_of, unsigned};
 use super::error::{DUPLICATE_KEY, Effect};
 use super::transaction::Transaction;
 use crate::domain::UserId;
 
-impl MongoStore {
+impl Operations {
     pub(super) async fn insert_user(&self, user: &NewUser) -> Result<(), StoreError> {
         let deadline = self.deadline();
         let users = self.connection()?.collection::<UserDocument>();

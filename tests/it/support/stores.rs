@@ -59,6 +59,11 @@ impl Store {
         self.directory.path()
     }
 
+    /// The name of its database in MongoDB.
+    pub(crate) fn database(&self) -> &str {
+        &self.database
+    }
+
     /// The settings that point the binary at this store.
     pub(crate) fn configure(&self, launch: Launch) -> Launch {
         launch.set("COUNTER_STORE_URL", &self.url).set("COUNTER_DATABASE", &self.database)
