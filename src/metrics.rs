@@ -80,7 +80,7 @@ catalogue! {
         "Slow everywhere: the database or its disk. Slow in commitTransaction and findAndModify only: the majority, so a slow secondary.";
     STORE_UP = "counter_api_store_up" Kind::Gauge, ["db_system_name"],
         "1 while the last health probe of the store succeeded, else 0.",
-        "Follow the runbook of CounterApiStoreDown.";
+        "Ask /health on each replica: all of them at 0 is the database, one alone is its network.";
     STORE_CONFLICTS = "counter_api_store_conflicts_total" Kind::Counter, ["db_system_name"],
         "Transactions that met another writer and were repeated.",
         "A steady high rate means that several replicas serve the same hot counters.";
