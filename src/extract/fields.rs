@@ -7,7 +7,7 @@ use std::str::FromStr;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::domain::{CounterValue, Invalid};
 use crate::error::{ApiError, Code, FieldError};
@@ -18,14 +18,20 @@ const MAX_FIELDS: usize = 32;
 
 /// What a body holds, until it is taken.
 pub struct Fields {
-    members: Vec<(String, Value)>,
-    /// A form has texts only, so a number is written as one.
-    form: bool,
+    members: Vec<(String, Member)>,
     faults: Vec<FieldError>,
 }
 
+/// What a member holds.
+enum Member {
+    /// JSON, as it was written: a number that is parsed any earlier may be rounded.
+    Json(Box<RawValue>),
+    /// The text of a form, which has no other kind of value.
+    Text(String),
+}
+
 /// The members of an object in their order; a name may come twice here, which `serde_json::Map` would hide.
-struct Members(Vec<(String, Value)>);
+struct Members(Vec<(String, Member)>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -39,8 +45,8 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((name, value)) = map.next_entry()? {
+                    members.push((name, Member::Json(value)));
                 }
                 Ok(Members(members))
             }
@@ -57,7 +63,7 @@ impl Fields {
             return Err(malformed("The body is empty; a JSON object is due.".into()));
         }
         match serde_json::from_slice::<Members>(bytes) {
-            Ok(Members(members)) => Self::new(members, false),
+            Ok(Members(members)) => Self::new(members),
             // Where the fault is says nothing of what was sent; serde_json's own text might.
             Err(error) if error.is_data() => Err(malformed("The body must be a JSON object.".into())),
             Err(error) => {
@@ -69,10 +75,10 @@ impl Fields {
     /// Reads a form (application/x-www-form-urlencoded).
     pub fn from_form(bytes: &[u8]) -> Result<Self, ApiError> {
         let pairs = pairs(bytes).map_err(|detail| ApiError::new(Code::MalformedBody).with_detail(detail))?;
-        Self::new(pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect(), true)
+        Self::new(pairs.into_iter().map(|(name, value)| (name, Member::Text(value))).collect())
     }
 
-    fn new(members: Vec<(String, Value)>, form: bool) -> Result<Self, ApiError> {
+    fn new(members: Vec<(String, Member)>) -> Result<Self, ApiError> {
         if members.len() > MAX_FIELDS {
             let detail = format!("The body has more than {MAX_FIELDS} fields.");
             return Err(ApiError::new(Code::MalformedBody).with_detail(detail));
@@ -83,10 +89,10 @@ impl Fields {
                 faults.push(fault(name.clone(), "must come once"));
             }
         }
-        Ok(Self { members, form, faults })
+        Ok(Self { members, faults })
     }
 
-    fn take(&mut self, name: &'static str) -> Option<Value> {
+    fn take(&mut self, name: &'static str) -> Option<Member> {
         let place = self.members.iter().position(|(known, _)| known == name)?;
         let (_, value) = self.members.swap_remove(place);
         // What comes twice is reported already; not as an unknown field as well.
@@ -101,9 +107,9 @@ impl Fields {
 
     /// A text.
     fn string(&mut self, name: &'static str) -> Option<String> {
-        match self.take(name) {
-            Some(Value::String(text)) => Some(text),
-            Some(_) => self.fault(name, "must be a string"),
+        match self.take(name).map(Member::into_text) {
+            Some(Some(text)) => Some(text),
+            Some(None) => self.fault(name, "must be a string"),
             None => self.fault(name, "is required"),
         }
     }
@@ -125,23 +131,13 @@ impl Fields {
         self.fault(name, format!("must have {least} to {most} characters"))
     }
 
-    /// A secret that need not be there.
-    pub fn optional_secret(&mut self, name: &'static str) -> Option<SecretString> {
-        match self.take(name)? {
-            Value::String(text) => Some(text.into()),
-            _ => self.fault(name, "must be a string"),
-        }
-    }
-
     /// What a counter can stand at. In JSON, `1000.0` and `1e3` are the integer 1000 as well (JSON Schema 2020-12,
     /// section 6.1.1).
     pub fn counter_value(&mut self, name: &'static str) -> Option<CounterValue> {
         let value = match self.take(name) {
-            Some(Value::Number(number)) => number.as_u64().or_else(|| number.as_f64().and_then(integer)),
-            Some(Value::String(text)) if self.form => {
-                text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
-            }
-            Some(_) => None,
+            Some(Member::Json(number)) => integer(number.get()),
+            Some(Member::Text(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Some(Member::Text(_)) => None,
             None => return self.fault(name, "is required"),
         };
         match value.and_then(CounterValue::new) {
@@ -164,9 +160,30 @@ fn fault(name: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str
     FieldError { field: name.into(), message: message.into() }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a whole number in range")]
-fn integer(number: f64) -> Option<u64> {
-    (number.fract() == 0.0 && (0.0..=9_007_199_254_740_991.0).contains(&number)).then_some(number as u64)
+impl Member {
+    fn into_text(self) -> Option<String> {
+        match self {
+            Self::Json(json) => serde_json::from_str(json.get()).ok(),
+            Self::Text(text) => Some(text),
+        }
+    }
+}
+
+/// The value of a JSON number, if it is a whole one, however it is written; exact, where a float would round.
+fn integer(literal: &str) -> Option<u64> {
+    let (mantissa, exponent) = literal.split_once(['e', 'E']).unwrap_or((literal, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let whole = if whole == "-0" { "0" } else { whole };
+    // The digits without the point, and how many zeros are to be added or taken away.
+    let digits = format!("{whole}{fraction}");
+    let shift = exponent.parse::<i64>().ok()?.checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    let significant = digits.trim_start_matches('0').trim_end_matches('0');
+    if significant.is_empty() {
+        return digits.bytes().all(|byte| byte == b'0').then_some(0);
+    }
+    let trailing = digits.len() - digits.trim_end_matches('0').len();
+    let zeros = u32::try_from(shift.checked_add(i64::try_from(trailing).ok()?)?).ok()?;
+    significant.parse::<u64>().ok()?.checked_mul(10_u64.checked_pow(zeros)?)
 }
 
 /// The pairs of a query string or a form, decoded strictly: what other parsers would replace is an error here.
@@ -208,11 +225,29 @@ mod tests {
 
     #[test]
     fn integers_are_taken_in_every_way_that_json_writes_them() {
-        for good in ["1000", "1000.0", "1e3"] {
+        for good in ["1000", "1000.0", "1e3", "1E+3", "0.1e4", "100000e-2", "1000.000"] {
             assert_eq!(value(&format!("{{\"current\":{good}}}")).unwrap().get(), 1000);
         }
         assert_eq!(value("{\"current\":9007199254740991}").unwrap(), CounterValue::MAX);
-        for bad in ["-1", "1.5", "9007199254740992", "1e300", "\"1\"", "null", "true", "[1]", "{}"] {
+        for zero in ["0", "-0", "0.0", "-0.0e5", "0e99999"] {
+            assert_eq!(value(&format!("{{\"current\":{zero}}}")).unwrap().get(), 0, "{zero}");
+        }
+        for bad in [
+            "-1",
+            "1.5",
+            "1.00000000000000000001",
+            "4503599627370497.5",
+            "1e-1",
+            "1e99999999999999999999",
+            "-1e3",
+            "9007199254740992",
+            "1e300",
+            "\"1\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+        ] {
             assert_eq!(value(&format!("{{\"current\":{bad}}}")).unwrap_err().code(), Code::InvalidField, "{bad}");
         }
     }
