@@ -1,5 +1,6 @@
-//! What every handler can reach: parts that are cheap to clone.
+//! What every handler can reach. It is cloned several times for each request, so it is one pointer.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,9 +17,20 @@ use crate::middleware::limits::Limits;
 use crate::sequencer::Sequencer;
 use crate::store::Store;
 
-/// The parts of the service.
+/// The parts of the service, shared.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Parts>);
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// The parts of the service.
+pub struct Parts {
     /// The database.
     pub store: Arc<dyn Store>,
     /// The queue before it.
@@ -26,19 +38,19 @@ pub struct AppState {
     /// Issues tokens.
     pub tokens: Arc<Tokens>,
     /// Tells valid tokens from revoked ones.
-    pub sessions: Arc<Sessions>,
+    pub sessions: Sessions,
     /// Hashes passwords.
-    pub passwords: Arc<Passwords>,
+    pub passwords: Passwords,
     /// Asks the database whether it works.
-    pub health: Arc<Health>,
+    pub health: Health,
     /// Rate limits.
     pub limits: Arc<Limits>,
     /// Proxies whose word about the client's address is believed.
-    pub trusted_proxies: Arc<[IpNet]>,
+    pub trusted_proxies: Vec<IpNet>,
     /// Is the service serving or stopping?
     pub lifecycle: Lifecycle,
     /// Deadlines and origins.
-    pub http: Arc<HttpConfig>,
+    pub http: HttpConfig,
     /// What a counter that was never used stands at.
     pub initial_value: CounterValue,
 }
@@ -58,18 +70,18 @@ impl AppState {
         limits: &LimitsConfig,
         initial_value: CounterValue,
     ) -> Self {
-        Self {
-            sessions: Arc::new(Sessions::new(tokens.clone(), store.clone())),
-            health: Arc::new(Health::new(store.clone())),
-            passwords: Arc::new(Passwords::new()),
+        Self(Arc::new(Parts {
+            sessions: Sessions::new(tokens.clone(), store.clone()),
+            health: Health::new(store.clone()),
+            passwords: Passwords::new(),
             limits: Arc::new(Limits::new(limits)),
-            trusted_proxies: limits.trusted_proxies.clone().into(),
+            trusted_proxies: limits.trusted_proxies.clone(),
             store,
             sequencer,
             tokens,
             lifecycle,
-            http: Arc::new(http),
+            http,
             initial_value,
-        }
+        }))
     }
 }

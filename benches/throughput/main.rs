@@ -36,6 +36,7 @@ const COUNTERS: usize = 10_000;
 
 #[tokio::main]
 async fn main() {
+    let options = Options::from_arguments();
     let set = ReplicaSet::start(3).await;
     let mongods: Vec<u32> = (0..3).filter_map(|i| set.pid(i)).collect();
     let mut report = Report::default();
@@ -46,20 +47,26 @@ async fn main() {
         ("10,000 counters", COUNTERS, 64),
         ("10,000 counters", COUNTERS, 256),
     ] {
-        let driver = Driver::connect(&set.uri()).await;
-        let callers = (0..clients).map(|client| driver.caller(client, counters)).collect();
-        let (latencies, spent) = measure(callers, || Usage::of(&[], &mongods)).await;
-        report.add(Row::new("raw driver", case, clients, MEASURED, latencies, spent));
+        if options.wants("raw driver", case, clients) {
+            let driver = Driver::connect(&set.uri()).await;
+            let callers = (0..clients).map(|client| driver.caller(client, counters)).collect();
+            let (latencies, spent) = measure(callers, || Usage::of(&[], &mongods)).await;
+            report.add(Row::new("raw driver", case, clients, MEASURED, latencies, spent));
+        }
     }
     for kind in [Kind::Mongodb, Kind::Redb] {
         let (name, store, database) = match kind {
             Kind::Mongodb => ("MongoDB", Store::in_mongodb(&set.uri()), mongods.clone()),
             Kind::Redb => ("redb", Store::fresh(kind).await, Vec::new()),
         };
+        let cases: Vec<_> = cases().filter(|(case, clients)| options.wants(name, case.name(), *clients)).collect();
+        if cases.is_empty() {
+            continue;
+        }
         let service = Service::on(&store, &[("COUNTER_COUNTERS_PER_USER", "1000000")]).await;
         let token = client::register(service.address()).await;
         client::make_counters(service.address(), &token, COUNTERS).await;
-        for (wanted, clients) in cases() {
+        for (wanted, clients) in cases {
             let mut callers = Vec::new();
             for client in 0..clients {
                 callers.push(Http::connect(service.address(), &token, wanted, client, COUNTERS).await);
@@ -69,13 +76,40 @@ async fn main() {
         }
     }
     println!("{}", report.table());
-    let arguments: Vec<String> = std::env::args().collect();
-    if let Some(at) = arguments.iter().position(|argument| argument == "--json") {
-        std::fs::write(&arguments[at + 1], report.json()).unwrap();
+    if let Some(path) = options.json {
+        std::fs::write(path, report.json()).unwrap();
     }
 }
 
-fn cases() -> Vec<(Wanted, usize)> {
+/// `[--json FILE] [WORDS]`: rows whose `subject, case, clients` holds the words, or all of them.
+#[derive(Default)]
+struct Options {
+    json: Option<String>,
+    words: Option<String>,
+}
+
+impl Options {
+    fn from_arguments() -> Self {
+        let mut options = Self::default();
+        let mut arguments = std::env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--json" => options.json = arguments.next(),
+                // Cargo tells every bench that it is one.
+                "--bench" => {}
+                words => options.words = Some(words.to_owned()),
+            }
+        }
+        options
+    }
+
+    fn wants(&self, subject: &str, case: &str, clients: usize) -> bool {
+        let row = format!("{subject}, {case}, {clients} clients");
+        self.words.as_ref().is_none_or(|words| row.contains(words.as_str()))
+    }
+}
+
+fn cases() -> impl Iterator<Item = (Wanted, usize)> {
     let rows = [
         (Wanted::Refusal, &[64, 256, 1_000][..]),
         (Wanted::Hot { keyed: false }, &[1, 64, 256, 1_000]),
@@ -83,7 +117,7 @@ fn cases() -> Vec<(Wanted, usize)> {
         (Wanted::Spread { keyed: false }, &[64, 256, 1_000]),
         (Wanted::Spread { keyed: true }, &[256, 1_000]),
     ];
-    rows.into_iter().flat_map(|(wanted, clients)| clients.iter().map(move |clients| (wanted, *clients))).collect()
+    rows.into_iter().flat_map(|(wanted, clients)| clients.iter().map(move |clients| (wanted, *clients)))
 }
 
 /// Runs the callers through the warm-up and the measured time. Answers the latencies of the calls that ended in the latter,

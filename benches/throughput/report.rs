@@ -107,8 +107,9 @@ impl Report {
     }
 
     /// The raw driver at its best in the same case, whatever its number of clients: a keyed call has no other peer.
-    fn to_raw(&self, row: &Row) -> f64 {
-        row.rate / self.best("raw driver", row.case.trim_end_matches(", keyed"))
+    fn to_raw(&self, row: &Row) -> Option<f64> {
+        let raw = self.best("raw driver", row.case.trim_end_matches(", keyed"));
+        (raw > 0.0).then(|| row.rate / raw)
     }
 
     /// The same service's refusals at their best.
@@ -124,7 +125,7 @@ impl Report {
         );
         for row in &self.rows {
             let to_limit = self.to_limit(row).map_or("".to_owned(), |ratio| format!("{:.0} %", ratio * 100.0));
-            let to_raw = if row.case == "no-op" { String::new() } else { format!("{:.2}", self.to_raw(row)) };
+            let to_raw = self.to_raw(row).map_or("".to_owned(), |ratio| format!("{ratio:.2}"));
             let millis = |latency: Duration| latency.as_secs_f64() * 1e3;
             table.push_str(&format!(
                 "| {} | {} | {} | {:.0} | {to_raw} | {to_limit} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} |\n",
