@@ -143,18 +143,16 @@ impl MongoStore {
         task.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown(Cause::new("panic", "the operation broke off"))))
     }
 
-    /// The same, in one of the places, for which it waits until the deadline.
+    /// The same, in one of the places, for which it waits as long as for a server.
     async fn placed<T, F>(&self, operation: impl FnOnce(Arc<Operations>) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let place = tokio::time::timeout(self.operations.timeout, self.places.clone().acquire_owned()).await;
+        let patience = patience(self.operations.timeout);
+        let place = tokio::time::timeout(patience, self.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
-            return Err(StoreError::Unavailable(Cause::new(
-                "pool_timeout",
-                "every place was taken until the deadline",
-            )));
+            return Err(StoreError::Unavailable(Cause::new("pool_timeout", "every place was taken for too long")));
         };
         self.detached(|operations| {
             let operation = operation(operations);
