@@ -152,7 +152,7 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = service::run(config, telemetry.metrics.clone()).await;
+    let result = service::run(config, &telemetry).await;
     if let Err(error) = &result {
         tracing::error!("{error}");
     }

@@ -129,6 +129,9 @@ catalogue! {
     SECRET_RELOADS = "counter_api_secret_reloads_total" Kind::Counter, ["outcome"],
         "Times that the token keys' file changed and was read again.",
         "failed: the new file is wrong and the old keys stay in use; the log line says what is wrong.";
+    LOG_LINES_DROPPED = "counter_api_log_lines_dropped_total" Kind::Counter, [],
+        "Log lines that were dropped for whoever reads standard output is too slow.",
+        "Look at what collects the logs of this replica; the service itself goes on.";
     SPANS_PROCESSED = "otel_sdk_processor_span_processed_total" Kind::Counter, ["error_type"],
         "Spans that ended; error_type=queue_full were dropped (otel.sdk.processor.span.processed, in development).",
         "Drops mean that the collector is slow or OTEL_BSP_MAX_QUEUE_SIZE small.";
@@ -497,6 +500,11 @@ pub fn user_registered(provider: &'static str) {
 /// Counts a change of the token keys' file.
 pub fn secret_reloaded(applied: bool) {
     counter!(SECRET_RELOADS.name, "outcome" => if applied { "applied" } else { "failed" }).increment(1);
+}
+
+/// How many log lines were dropped so far.
+pub fn log_lines_dropped(total: u64) {
+    counter!(LOG_LINES_DROPPED.name).absolute(total);
 }
 
 /// Counts spans that ended: kept, or dropped for the queue was full.

@@ -109,6 +109,7 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 /// preflight that lists HEAD everywhere.
 async fn headers(State(contract): State<Arc<Contract>>, request: Request, next: Next) -> Response {
     let http1 = request.version() < Version::HTTP_2;
+    let private = request.uri().path().starts_with("/v1/");
     let large = may_be_left_unread(request.headers());
     let preflighted = (request.method() == Method::OPTIONS).then(|| request.extensions().get::<MatchedPath>().cloned());
     let mut response = next.run(request).await;
@@ -116,6 +117,10 @@ async fn headers(State(contract): State<Arc<Contract>>, request: Request, next: 
     let refused = status.is_client_error() || status.is_server_error();
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if private {
+        // The answer to the same question is another one a moment later.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     if http1 && (refused && large || status == StatusCode::REQUEST_TIMEOUT) {
         // A client that is told nothing would send its next call on a connection that nobody reads any more.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -157,6 +162,8 @@ fn cors(origins: &[String]) -> tower::util::Either<CorsLayer, tower::layer::util
             own("idempotency-key"),
             own("x-request-id"),
             own("traceparent"),
+            own("tracestate"),
+            own("baggage"),
         ])
         .expose_headers([
             header::ETAG,

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use metrics_exporter_prometheus::PrometheusHandle;
 use rand::Rng as _;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -62,7 +61,7 @@ pub enum ServiceError {
 }
 
 /// Serves until a signal comes, then stops in order.
-pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), ServiceError> {
+pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceError> {
     let started = Instant::now();
     let mut signals = StopSignals::catch()?;
     for warning in &config.warnings {
@@ -85,7 +84,8 @@ pub async fn run(config: Config, metrics: PrometheusHandle) -> Result<(), Servic
         &config.limits,
         config.store.initial_value,
     );
-    tokio::spawn(Telemetry::upkeep(metrics.clone()));
+    let metrics = telemetry.metrics.clone();
+    tokio::spawn(Telemetry::upkeep(metrics.clone(), telemetry.dropped_lines.clone()));
     tokio::spawn(state.limits.clone().forget(background.clone()));
 
     // The embedded store is ready at once. A database that is down is waited for, unready, with everything else at work.

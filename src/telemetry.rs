@@ -15,6 +15,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -27,6 +28,9 @@ use crate::metrics;
 
 /// How often the recorder's histograms are brought up to date: samples pile up otherwise.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
+
+/// Log lines that may wait to be written; beyond it, further ones are dropped and counted.
+const LOG_BUFFER: usize = 16_384;
 
 /// Links a span may have. The SDK's own limit, 128, cuts silently, and a commit serves more calls than that.
 const MAX_LINKS: u32 = 1_024;
@@ -51,6 +55,10 @@ pub struct Telemetry {
     provider: SdkTracerProvider,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
+    /// Counts the log lines that nobody took in time.
+    pub dropped_lines: ErrorCounter,
+    /// Writes the last lines when it is dropped, for a second at most.
+    log_guard: WorkerGuard,
 }
 
 /// Sets everything up. Must be called within the Tokio runtime: the gRPC exporter's channel lives there.
@@ -79,17 +87,21 @@ pub fn init(config: &TelemetryConfig, store: &'static str) -> Result<Telemetry, 
         LogFormat::Json => false,
     };
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Written by a thread of its own: a reader of the log that stops must not stop the service.
+    let (writer, log_guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_BUFFER).finish(std::io::stdout());
+    let dropped_lines = writer.error_counter();
+    let logs = fmt::layer().with_writer(writer);
     let logs = if pretty {
-        fmt::layer().with_target(false).boxed()
+        logs.with_target(false).boxed()
     } else {
-        fmt::layer().event_format(log::Json).fmt_fields(log::NoFields).boxed()
+        logs.event_format(log::Json).fmt_fields(log::NoFields).boxed()
     };
     tracing_subscriber::registry()
         .with(traces)
         .with(logs.with_filter(filter).with_filter(filter_fn(is_ours_or_harmless)))
         .try_init()
         .map_err(|error| InitError::Twice(error.to_string()))?;
-    Ok(Telemetry { provider, metrics })
+    Ok(Telemetry { provider, metrics, dropped_lines, log_guard })
 }
 
 /// What other crates say below `info` can hold what callers sent, tokens included: it is never logged, whatever the filter.
@@ -98,10 +110,11 @@ fn is_ours_or_harmless(metadata: &Metadata<'_>) -> bool {
 }
 
 impl Telemetry {
-    /// Keeps the recorder's histograms up to date, for ever.
-    pub async fn upkeep(metrics: PrometheusHandle) {
+    /// Keeps the recorder's histograms, and the count of lost log lines, up to date, for ever.
+    pub async fn upkeep(metrics: PrometheusHandle, dropped_lines: ErrorCounter) {
         loop {
             tokio::time::sleep(UPKEEP_PERIOD).await;
+            metrics::log_lines_dropped(dropped_lines.dropped_lines() as u64);
             let metrics = metrics.clone();
             // It ends in a panic only if the recorder does; the next round tries again.
             let _ = tokio::task::spawn_blocking(move || metrics.run_upkeep()).await;
@@ -115,6 +128,7 @@ impl Telemetry {
         if let Ok(Ok(Err(error))) = tokio::time::timeout(timeout + Duration::from_secs(1), flushed).await {
             tracing::warn!(%error, "the last spans were not exported");
         }
+        drop(self.log_guard);
     }
 }
 

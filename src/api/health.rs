@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 use utoipa::ToSchema;
 
 use crate::domain::Timestamp;
@@ -24,7 +25,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 /// Asks the database whether it works: one probe at a time, however many ask.
-pub struct Health {
+pub struct Health(Arc<Prober>);
+
+struct Prober {
     store: Arc<dyn Store>,
     last: Mutex<Option<Probe>>,
 }
@@ -44,11 +47,27 @@ pub struct Probe {
 impl Health {
     /// Probes this store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, last: Mutex::new(None) }
+        Self(Arc::new(Prober { store, last: Mutex::new(None) }))
     }
 
-    /// The result of the last probe, or of a new one where that is too old.
+    /// The result of the last probe, or of a new one where that is too old. A probe goes on when whoever asked goes away: the
+    /// next one is told its result, and does not begin another.
     pub async fn probe(&self) -> Probe {
+        let prober = self.0.clone();
+        let probing = tokio::spawn(async move { prober.probe().await }.in_current_span());
+        match probing.await {
+            Ok(probe) => probe,
+            Err(broken) => match broken.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is ending.
+                Err(_) => Probe { up: false, latency: Duration::ZERO, time: Timestamp::now(), at: Instant::now() },
+            },
+        }
+    }
+}
+
+impl Prober {
+    async fn probe(&self) -> Probe {
         let mut last = self.last.lock().await;
         if let Some(probe) = last.filter(|probe| probe.at.elapsed() < FRESH_FOR) {
             return probe;

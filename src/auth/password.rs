@@ -3,6 +3,7 @@
 //! A hash takes tens of milliseconds of a core, so hashes run on the blocking pool, few at once, and beyond a bound they
 //! are refused: a storm of logins cannot starve the counters.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
@@ -39,15 +40,18 @@ pub enum HashError {
 /// Hashes and verifies passwords, few at once.
 #[derive(Debug)]
 pub struct Passwords {
-    places: Semaphore,
-    waiting: Semaphore,
+    places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Passwords {
     /// With half of the machine's cores at most.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { places: Semaphore::new((cores / 2).max(1)), waiting: Semaphore::new(MAX_WAITING as usize) }
+        Self {
+            places: Arc::new(Semaphore::new((cores / 2).max(1))),
+            waiting: Arc::new(Semaphore::new(MAX_WAITING as usize)),
+        }
     }
 
     /// Hashes a new password.
@@ -82,12 +86,14 @@ impl Passwords {
             metrics::overloaded(Overload::Password);
             HashError::Overloaded
         };
-        let _pending = metrics::password_hash_pending();
-        let _waiting = self.waiting.try_acquire().map_err(|_| overloaded())?;
-        let place = tokio::time::timeout_at(deadline.into(), self.places.acquire()).await;
-        let _place = place.ok().and_then(Result::ok).ok_or_else(overloaded)?;
+        let pending = metrics::password_hash_pending();
+        let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| overloaded())?;
+        let place = tokio::time::timeout_at(deadline.into(), self.places.clone().acquire_owned()).await;
+        let place = place.ok().and_then(Result::ok).ok_or_else(overloaded)?;
         let span = Span::current();
         tokio::task::spawn_blocking(move || {
+            // The place is taken until the work is done, also where its caller has gone away meanwhile.
+            let _held = (pending, waiting, place);
             span.in_scope(|| {
                 let started = Instant::now();
                 let result = work();
@@ -185,6 +191,27 @@ mod tests {
         let passwords = Passwords::new();
         let _all = passwords.waiting.acquire_many(MAX_WAITING).await.unwrap();
         assert_eq!(passwords.hash("x".into(), soon()).await.unwrap_err(), HashError::Overloaded);
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_goes_away_keeps_its_place_until_the_work_is_done() {
+        let passwords = Arc::new(Passwords::new());
+        let places = passwords.places.available_permits();
+        let (finish, finished) = std::sync::mpsc::channel::<()>();
+        let caller = tokio::spawn({
+            let passwords = passwords.clone();
+            async move { passwords.run(soon(), move || Ok(finished.recv().is_ok())).await }
+        });
+        while passwords.places.available_permits() == places {
+            tokio::task::yield_now().await;
+        }
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(passwords.places.available_permits(), places - 1);
+        finish.send(()).unwrap();
+        while passwords.places.available_permits() < places {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     #[tokio::test]

@@ -34,6 +34,8 @@ const RELOAD_PERIOD: Duration = Duration::from_secs(2);
 /// Keys by `kid`. The first signs, all verify.
 pub struct Keyring {
     keys: Vec<Key>,
+    /// SHA-256 of the text that it was read from: tells whether a file has changed since.
+    digest: String,
 }
 
 struct Key {
@@ -77,7 +79,7 @@ impl Keyring {
                 verifies: DecodingKey::from_secret(secret.as_bytes()),
             });
         }
-        Ok(Self { keys })
+        Ok(Self { keys, digest: sha256_hex(text.expose_secret().as_bytes()) })
     }
 
     /// Reads the keys from a file, which is made with a new key, for its owner's eyes only, where it is not there.
@@ -242,25 +244,25 @@ impl Tokens {
     /// Reads the file again whenever its text changes, until told to stop. A file that is wrong is reported and changes
     /// nothing. The text is compared, not the time: Kubernetes swaps links, and times can stand still.
     pub async fn follow(self: Arc<Self>, path: PathBuf, stop: CancellationToken) {
-        let read = || read_secret_file(&path).ok();
-        let mut last = read().map(|text| sha256_hex(text.expose_secret().as_bytes()));
+        let mut seen = Ok(self.keys().digest.clone());
         while stop.run_until_cancelled(tokio::time::sleep(RELOAD_PERIOD)).await.is_some() {
-            let Some(text) = read() else { continue };
-            let digest = Some(sha256_hex(text.expose_secret().as_bytes()));
-            if digest == last {
+            let text = read_secret_file(&path).map_err(|error| error.kind());
+            let now = text.as_ref().map(|text| sha256_hex(text.expose_secret().as_bytes())).map_err(|kind| *kind);
+            if now == seen {
                 continue;
             }
-            last = digest;
-            match Keyring::parse(&text) {
+            seen = now;
+            let read = match text {
+                Ok(text) => Keyring::parse(&text).map_err(|fault| fault.to_string()),
+                Err(kind) => Err(format!("cannot be read: {kind}")),
+            };
+            metrics::secret_reloaded(read.is_ok());
+            match read {
                 Ok(keys) => {
                     tracing::info!(kids = ?keys, "the token keys were read again");
                     *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(keys);
-                    metrics::secret_reloaded(true);
                 }
-                Err(fault) => {
-                    tracing::error!(%fault, "the token keys' file changed and is wrong: the old keys stay in use");
-                    metrics::secret_reloaded(false);
-                }
+                Err(fault) => tracing::error!(fault, "the token keys' file is wrong: the old keys stay in use"),
             }
         }
     }

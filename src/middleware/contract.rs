@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::OpenApi;
@@ -104,8 +104,9 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     let mut best: Option<(usize, bool)> = None;
     let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
     for range in lines.flat_map(|line| line.split(',')).map(str::trim).filter(|range| !range.is_empty()) {
+        let range = range.to_ascii_lowercase();
         let mut parts = range.split(';').map(str::trim);
-        let specificity = match parts.next().unwrap_or_default().to_ascii_lowercase().as_str() {
+        let specificity = match parts.next().unwrap_or_default() {
             "application/json" => 2,
             "application/*" => 1,
             "*/*" => 0,
@@ -126,26 +127,13 @@ fn accepts_json(headers: &HeaderMap) -> bool {
 
 /// Refuses what the description does not allow, and hands the query on.
 pub async fn contract(State(contract): State<Arc<Contract>>, mut request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    if let Some(route) = &route {
-        match contract.check(&request, route) {
+    if let Some(route) = request.extensions().get::<MatchedPath>().cloned() {
+        match contract.check(&request, route.as_str()) {
             Ok(query) => drop(request.extensions_mut().insert(query)),
-            Err(error) => return private(route, error.into_response()),
+            Err(error) => return error.into_response(),
         }
     }
-    let response = next.run(request).await;
-    match &route {
-        Some(route) => private(route, response),
-        None => response,
-    }
-}
-
-/// Nothing under `/v1/` may be kept by a cache: the answer to the same question is another one a moment later.
-fn private(route: &str, mut response: Response) -> Response {
-    if route.starts_with("/v1/") {
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    response
+    next.run(request).await
 }
 
 #[cfg(test)]

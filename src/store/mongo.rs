@@ -139,8 +139,11 @@ impl MongoStore {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let task = tokio::spawn(operation(self.operations.clone()).in_current_span());
-        // A task that ended in a panic, or with the runtime, has told nobody how far it came.
-        task.await.unwrap_or_else(|_| Err(StoreError::OutcomeUnknown(Cause::new("panic", "the operation broke off"))))
+        task.await.unwrap_or_else(|broken| match broken.try_into_panic() {
+            // A panic of the operation is one of its caller, where it is counted, logged and answered.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Unavailable(Cause::new("closed", "the service is ending"))),
+        })
     }
 
     /// The same, in one of the places, for which it waits as long as for a server.

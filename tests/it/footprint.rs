@@ -13,7 +13,7 @@ fn resident(service: &Service, part: &str) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_idle_service_takes_little_memory_even_after_a_storm_of_logins() {
+async fn an_idle_service_takes_little_memory_even_after_registrations() {
     let service = Service::fresh(Kind::Redb, &[]).await;
     let client = service.client().await;
     for _ in 0..20 {

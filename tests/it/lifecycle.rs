@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::prometheus::Scrape;
 use crate::support::raw::Connection;
 use crate::support::service::{Service, http_client};
-use crate::support::stores::Kind;
+use crate::support::stores::{Kind, Store};
 use crate::support::{PATIENCE, eventually, eventually_within};
 
 async fn redb(settings: &[(&str, &str)]) -> Service {
@@ -219,4 +219,20 @@ async fn a_caller_that_hangs_up_harms_nobody() {
         (scrape.sum("http_server_active_requests", &[("http_request_method", "PUT")]) == 0.0).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_the_log_that_stops_does_not_stop_the_service() {
+    let store = Store::fresh(Kind::Redb).await;
+    let service = Service::on(&store, &[]).await;
+    let user = service.client().await.register().await;
+    service.stdout.stop_reading();
+    // Each call writes some 500 bytes of log, and a pipe takes 64 KiB.
+    for number in 1..=1_000 {
+        assert_eq!(user.next().await, number);
+    }
+    assert_eq!(readiness(&service).await, Some(200));
+    service.sigterm();
+    // The pipe is still full at the end.
+    assert_eq!(service.wait_exit(PATIENCE).await, Some(0));
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Env, for_each_store};
+use crate::support::prometheus::Scrape;
 use crate::support::raw::Connection;
 
-for_each_store![callers_that_hang_up_harm_nobody];
+for_each_store![callers_that_hang_up_harm_nobody, logins_that_hang_up_stay_within_their_bound];
 
 async fn callers_that_hang_up_harm_nobody(env: &Env) {
     let service = env.service(&[]).await;
@@ -43,4 +44,31 @@ async fn callers_that_hang_up_harm_nobody(env: &Env) {
         gone += caller.await.unwrap();
     }
     assert!(gone > 100, "only {gone} callers hung up");
+}
+
+async fn logins_that_hang_up_stay_within_their_bound(env: &Env) {
+    let service = env.service(&[]).await;
+    let user = service.client().await.register().await;
+    let hashes = async || Scrape::of(&service).await.sum("counter_api_password_hash_duration_seconds_count", &[]);
+    let (before, begun) = (hashes().await, Instant::now());
+    let body = r#"{"email":"nobody@example.com","password":"a long password"}"#;
+    let login = format!(
+        "POST /v1/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    for number in 1..=150 {
+        let mut connection = Connection::open(service.address()).await;
+        connection.send(&login).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        drop(connection);
+        if number % 30 == 0 {
+            assert_eq!(user.next().await, number / 30);
+        }
+    }
+    // So many at once as there are places, each for as long as a hash takes here: no backlog is worked off behind them.
+    let spent = Scrape::of(&service).await.sum("counter_api_password_hash_duration_seconds_sum", &[]);
+    let places = (std::thread::available_parallelism().unwrap().get() / 2).max(1);
+    let elapsed = begun.elapsed().as_secs_f64() + 1.0;
+    assert!(hashes().await > before, "no login was worked on");
+    assert!(spent < elapsed * places as f64 + 1.0, "{spent} s of hashing in {elapsed} s on {places} places");
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -153,7 +154,10 @@ impl Drop for Process {
 
 /// The lines of one output of a process, gathered by a thread of its own.
 #[derive(Default)]
-pub(crate) struct Lines(Mutex<Gathered>);
+pub(crate) struct Lines {
+    gathered: Mutex<Gathered>,
+    stopped: AtomicBool,
+}
 
 #[derive(Default)]
 struct Gathered {
@@ -167,25 +171,34 @@ impl Lines {
         let gathering = lines.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
-                gathering.0.lock().unwrap().lines.push(String::from_utf8_lossy(&line).into_owned());
+                while gathering.stopped.load(Ordering::Acquire) {
+                    // Until the process is gone, and this thread with the tests.
+                    std::thread::park_timeout(Duration::from_millis(100));
+                }
+                gathering.gathered.lock().unwrap().lines.push(String::from_utf8_lossy(&line).into_owned());
             }
-            gathering.0.lock().unwrap().complete = true;
+            gathering.gathered.lock().unwrap().complete = true;
         });
         lines
     }
 
+    /// Reads no more: the pipe fills.
+    pub(crate) fn stop_reading(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
     fn complete(&self) -> bool {
-        self.0.lock().unwrap().complete
+        self.gathered.lock().unwrap().complete
     }
 
     /// All lines so far, each with its line feed.
     pub(crate) fn text(&self) -> String {
-        self.0.lock().unwrap().lines.iter().map(|line| format!("{line}\n")).collect()
+        self.gathered.lock().unwrap().lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
     /// All lines so far that `wanted` likes.
     pub(crate) fn matching(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
-        self.0.lock().unwrap().lines.iter().filter(|line| wanted(line)).cloned().collect()
+        self.gathered.lock().unwrap().lines.iter().filter(|line| wanted(line)).cloned().collect()
     }
 
     /// All lines so far that are JSON objects in which `wanted` finds what it seeks.
