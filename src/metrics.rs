@@ -91,7 +91,7 @@ catalogue! {
         "Calls served by one commit.",
         "Grows with load, as it should; 1 under heavy load means that combining does not work.";
     COMMIT_DURATION = "counter_api_commit_duration_seconds" Kind::Histogram(STORE_SECONDS), ["outcome"],
-        "Seconds from a batch's start to its definite or unknown end, retries included.",
+        "Seconds from a batch's start to its definite or unknown end, retries included; `split` is one that went on in two halves.",
         "Far above db_client_operation_duration_seconds means retries: look at conflicts and elections.";
     COMMITS_IN_FLIGHT = "counter_api_commits_in_flight" Kind::Gauge, [],
         "Batches under way.",
@@ -217,8 +217,8 @@ fn start_at_zero() {
     for outcome in ["applied", "failed"] {
         counter!(SECRET_RELOADS.name, "outcome" => outcome).increment(0);
     }
-    for outcome in ["committed", "refused", "unknown"] {
-        drop(histogram!(COMMIT_DURATION.name, "outcome" => outcome));
+    for outcome in CommitOutcome::ALL {
+        drop(histogram!(COMMIT_DURATION.name, "outcome" => outcome.as_str()));
     }
     counter!(USERS_REGISTERED.name, "provider" => "password").increment(0);
     counter!(SPANS_PROCESSED.name, "error_type" => "").increment(0);
@@ -385,6 +385,8 @@ label! {
         Refused = "refused",
         /// Nobody knows.
         Unknown = "unknown",
+        /// It met another writer again and again, was not applied, and went on in two halves.
+        Split = "split",
     }
 }
 

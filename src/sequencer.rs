@@ -3,14 +3,19 @@
 //! Each counter that is called has a line. Calls that arrive while an operation on their counter is under way wait in it
 //! together, and the next operation takes them all; an idle counter is never delayed, for its first call leaves at once.
 //! Lines that are ready leave together in one batch, and a few batches are under way at a time. So two operations of one
-//! process never meet on one counter, and the numbers of a batch are split in the order of arrival.
+//! process never meet on one counter, and the numbers of a batch are split in the order of arrival. Who waits, what is
+//! under way and what may leave is kept in `queue.rs`; here is what makes it move.
 //!
 //! A call is either *waiting*, and then it can be refused or withdrawn with nothing taken, or *claimed* by a batch, and then
 //! only the store knows how it ends. One atomic flag decides between the two.
 //!
+//! A batch that keeps conflicting with another replica's is split, and its halves go on by themselves, down to single
+//! counters: those that nobody else wants are done at once, and one that is wanted everywhere holds up none of them.
+//!
 //! There is no state for a counter that nobody is calling.
 
-use std::collections::{HashMap, VecDeque};
+mod queue;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,12 +26,13 @@ use tokio::sync::{Notify, oneshot};
 use tracing::{Instrument, Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+use self::queue::{Departure, Limits, Queue, Rejected, Waiting};
 use crate::domain::{CounterId, IdempotencyKey, Timestamp};
 use crate::metrics::{self, CommitOutcome, Overload};
 use crate::store::{Action, Answer, Batch, Cause, Group, Op, Outcome, Store, StoreError};
 
-/// Calls that one batch serves at most: what one transaction does well within its deadline.
-const MAX_BATCH: usize = 1_000;
+/// How often a flight that is about to depart lets other tasks go first, as long as that brings further calls.
+const GATHERINGS: usize = 16;
 
 /// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,28 +59,9 @@ pub struct Sequencer {
 
 struct Shared {
     store: Arc<dyn Store>,
-    max_waiting: usize,
     runtime: Handle,
-    state: Mutex<State>,
+    queue: Mutex<Queue<Call>>,
     settled: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    lines: HashMap<CounterId, Line>,
-    /// Counters with waiting calls and no operation under way, longest wait first.
-    ready: VecDeque<CounterId>,
-    waiting: usize,
-    flights: usize,
-    closed: bool,
-}
-
-/// The calls of one counter.
-#[derive(Default)]
-struct Line {
-    waiting: VecDeque<Call>,
-    /// Keys of the calls under way; nothing where there is no operation under way.
-    under_way: Option<Vec<IdempotencyKey>>,
 }
 
 struct Call {
@@ -83,6 +70,16 @@ struct Call {
     answer: oneshot::Sender<Result<Answer, CallError>>,
     since: Instant,
     span: Span,
+}
+
+impl Waiting for Call {
+    fn claim(&self) -> bool {
+        claim(&self.claim)
+    }
+
+    fn key(&self) -> Option<&IdempotencyKey> {
+        Some(&self.op.key.as_ref()?.key)
+    }
 }
 
 /// Whoever sets the flag first has the call: a batch, to do it, or its caller, to withdraw it.
@@ -102,8 +99,9 @@ impl Drop for Withdraw {
 impl Sequencer {
     /// In front of this store; beyond `max_waiting` calls, further ones are refused. Batches run on `runtime`.
     pub fn new(store: Arc<dyn Store>, max_waiting: usize, runtime: Handle) -> Self {
-        let (state, settled) = (Mutex::default(), Notify::new());
-        Self { shared: Arc::new(Shared { store, max_waiting, runtime, state, settled }) }
+        let limits = Limits { waiting: max_waiting, flights: store.flights() };
+        let (queue, settled) = (Mutex::new(Queue::new(limits)), Notify::new());
+        Self { shared: Arc::new(Shared { store, runtime, queue, settled }) }
     }
 
     /// Does one operation on one counter, by the deadline. Dropping the future withdraws the call if it has not left.
@@ -121,7 +119,7 @@ impl Sequencer {
             // The task that had the call is gone, and with it the answer.
             Ok(Err(_)) => Err(StoreError::OutcomeUnknown(Cause::new("internal", "the commit ended in a panic")).into()),
             Err(_) if claim(&flag) => Err(match key {
-                Some(key) if self.shared.is_under_way(&counter, &key) => CallError::KeyInFlight,
+                Some(key) if self.shared.lock().is_under_way(&counter, &key) => CallError::KeyInFlight,
                 _ => StoreError::Unavailable(Cause::new("queue_timeout", "the call did not leave by its deadline"))
                     .into(),
             }),
@@ -143,15 +141,12 @@ impl Sequencer {
     /// Refuses new calls and waits until those under way and those waiting have ended. `false` where the time did not
     /// suffice.
     pub async fn close(&self, timeout: Duration) -> bool {
-        self.shared.lock().closed = true;
+        self.shared.lock().close();
         let settled = async {
             loop {
                 let notified = self.shared.settled.notified();
-                {
-                    let state = self.shared.lock();
-                    if state.flights == 0 && state.waiting == 0 {
-                        return;
-                    }
+                if self.shared.lock().is_idle() {
+                    return;
                 }
                 notified.await;
             }
@@ -161,86 +156,93 @@ impl Sequencer {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Queue<Call>> {
         // Nothing panics while it holds this lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn enqueue(self: &Arc<Self>, counter: CounterId, call: Call) -> Result<(), CallError> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err(CallError::Draining);
-        }
-        if state.waiting >= self.max_waiting {
-            metrics::overloaded(Overload::Queue);
-            return Err(CallError::Overloaded);
-        }
-        state.waiting += 1;
-        let line = state.lines.entry(counter.clone()).or_default();
-        line.waiting.push_back(call);
-        if line.under_way.is_none() && line.waiting.len() == 1 {
-            state.ready.push_back(counter);
-        }
-        self.dispatch(state);
+        let mut queue = self.lock();
+        queue.enter(counter, call).map_err(|rejected| match rejected {
+            Rejected::Closed => CallError::Draining,
+            Rejected::Full => {
+                metrics::overloaded(Overload::Queue);
+                CallError::Overloaded
+            }
+        })?;
+        self.dispatch(queue);
         Ok(())
     }
 
-    fn is_under_way(&self, counter: &CounterId, key: &IdempotencyKey) -> bool {
-        let state = self.lock();
-        let keys = state.lines.get(counter).and_then(|line| line.under_way.as_ref());
-        keys.is_some_and(|keys| keys.contains(key))
-    }
-
-    /// Lets batches leave as long as there is anything to do and a flight free.
-    fn dispatch(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
-        let mut departures = Vec::new();
-        while state.flights < self.store.flights() {
-            let Some((batch, callers)) = state.take_batch() else { break };
-            state.flights += 1;
-            let counters = batch.groups.iter().map(|group| group.counter.clone()).collect();
-            departures.push((Flight { shared: self.clone(), counters }, batch, callers));
-        }
-        metrics::queue_depth(u32::try_from(state.waiting).unwrap_or(u32::MAX));
-        if state.flights == 0 && state.waiting == 0 {
+    /// Lets a flight board where there is anything to do and one is free.
+    fn dispatch(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue<Call>>) {
+        let boards = queue.board();
+        metrics::queue_depth(u32::try_from(queue.waiting()).unwrap_or(u32::MAX));
+        if queue.is_idle() {
             self.settled.notify_waiters();
         }
-        // Not under the lock: a runtime that is shutting down drops what it is given, and a flight that is dropped locks.
-        drop(state);
-        for (flight, batch, callers) in departures {
-            self.runtime.spawn(fly(flight, batch, callers));
+        // Not under the lock: a runtime that is shutting down drops what it is given, and a boarding that is dropped locks.
+        drop(queue);
+        if boards {
+            self.runtime.spawn(depart(self.clone(), Boarding(Some(self.clone()))));
         }
     }
 }
 
-impl State {
-    /// Claims the calls that have waited longest, at most [`MAX_BATCH`] of them.
-    fn take_batch(&mut self) -> Option<(Batch, Vec<Vec<Caller>>)> {
-        let (mut groups, mut callers) = (Vec::new(), Vec::new());
-        let mut room = MAX_BATCH;
-        while room > 0
-            && let Some(counter) = self.ready.pop_front()
-        {
-            let Some(line) = self.lines.get_mut(&counter) else { continue };
-            let taken: Vec<Call> = line.waiting.drain(..line.waiting.len().min(room)).collect();
-            self.waiting -= taken.len();
-            let claimed: Vec<Call> = taken.into_iter().filter(|call| claim(&call.claim)).collect();
-            if claimed.is_empty() {
-                // All of them were withdrawn.
-                if line.waiting.is_empty() {
-                    self.lines.remove(&counter);
-                } else {
-                    self.ready.push_back(counter);
-                }
-                continue;
-            }
-            room -= claimed.len();
-            line.under_way = Some(claimed.iter().filter_map(|call| Some(call.op.key.as_ref()?.key.clone())).collect());
-            let (ops, group_callers) = claimed.into_iter().map(Caller::split).unzip();
-            groups.push(Group { counter, ops });
-            callers.push(group_callers);
+/// A flight that is about to depart. It is cancelled where the task that has it ends early.
+struct Boarding(Option<Arc<Shared>>);
+
+impl Boarding {
+    /// Claims the calls that leave now.
+    fn close(mut self) -> Option<(Flight, Batch, Vec<Vec<Caller>>)> {
+        let shared = self.0.take()?;
+        let mut queue = shared.lock();
+        let departure = queue.depart();
+        let counters: Vec<_> = departure.iter().map(|(counter, _)| counter.clone()).collect();
+        // There may be more than this one has room for.
+        shared.dispatch(queue);
+        if counters.is_empty() {
+            return None;
         }
-        (!groups.is_empty()).then(|| (Batch { groups, now: Timestamp::now() }, callers))
+        let (batch, callers) = seat(departure);
+        Some((Flight { shared, kind: queue::Flight::Whole, counters }, batch, callers))
     }
+}
+
+impl Drop for Boarding {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            // Nothing boards in its place: it happens only in a runtime that is shutting down.
+            shared.lock().cancel();
+        }
+    }
+}
+
+/// Gathers the calls that are about to come, and leaves with them.
+async fn depart(shared: Arc<Shared>, boarding: Boarding) {
+    // Every task that can run goes first: each connection that has a request brings its call. That takes microseconds where
+    // there is nothing to do, and makes one batch of many small ones where there is much.
+    let mut waiting = 0;
+    for _ in 0..GATHERINGS {
+        tokio::task::yield_now().await;
+        let before = std::mem::replace(&mut waiting, shared.lock().waiting());
+        if waiting <= before {
+            break;
+        }
+    }
+    if let Some((flight, batch, callers)) = boarding.close() {
+        fly(flight, batch, callers).await;
+    }
+}
+
+fn seat(departure: Departure<Call>) -> (Batch, Vec<Vec<Caller>>) {
+    let (mut groups, mut callers) = (Vec::with_capacity(departure.len()), Vec::with_capacity(departure.len()));
+    for (counter, calls) in departure {
+        let (ops, group_callers) = calls.into_iter().map(Caller::split).unzip();
+        groups.push(Group { counter, ops });
+        callers.push(group_callers);
+    }
+    (Batch { groups, now: Timestamp::now() }, callers)
 }
 
 /// What is left of a call once its operation has gone into a batch.
@@ -261,39 +263,56 @@ impl Caller {
 /// One batch under way. However it ends, even in a panic, its counters are free again afterwards.
 struct Flight {
     shared: Arc<Shared>,
+    kind: queue::Flight,
     counters: Vec<CounterId>,
+}
+
+impl Flight {
+    /// Takes the counters from `at` on into a flight of their own.
+    fn split_off(&mut self, at: usize) -> Self {
+        let kind = self.shared.lock().split();
+        Self { shared: self.shared.clone(), kind, counters: self.counters.split_off(at) }
+    }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.flights -= 1;
-        for counter in self.counters.drain(..) {
-            let Some(line) = state.lines.get_mut(&counter) else { continue };
-            line.under_way = None;
-            if line.waiting.is_empty() {
-                state.lines.remove(&counter);
-            } else {
-                state.ready.push_back(counter);
-            }
-        }
-        self.shared.dispatch(state);
+        let mut queue = self.shared.lock();
+        queue.land(self.kind, std::mem::take(&mut self.counters));
+        self.shared.dispatch(queue);
     }
 }
 
-async fn fly(flight: Flight, batch: Batch, callers: Vec<Vec<Caller>>) {
-    let calls = callers.iter().map(Vec::len).sum::<usize>();
-    let _held = metrics::commit_in_flight();
-    metrics::commit_started(u32::try_from(calls).unwrap_or(u32::MAX));
-    let span = commit_span(&callers, calls);
-    let started = Instant::now();
-    let result = flight.shared.store.commit(&batch).instrument(span).await;
-    let outcome = match &result {
-        Ok(_) => CommitOutcome::Committed,
-        Err(StoreError::OutcomeUnknown(_)) => CommitOutcome::Unknown,
-        Err(_) => CommitOutcome::Refused,
+fn launch(flight: Flight, batch: Batch, callers: Vec<Vec<Caller>>) {
+    let runtime = flight.shared.runtime.clone();
+    runtime.spawn(fly(flight, batch, callers));
+}
+
+async fn fly(mut flight: Flight, mut batch: Batch, mut callers: Vec<Vec<Caller>>) {
+    let (result, outcome) = loop {
+        let calls = callers.iter().map(Vec::len).sum::<usize>();
+        let held = metrics::commit_in_flight();
+        metrics::commit_started(u32::try_from(calls).unwrap_or(u32::MAX));
+        let span = commit_span(&callers, calls);
+        let started = Instant::now();
+        let result = flight.shared.store.commit(&batch).instrument(span).await;
+        let splits = matches!(result, Err(StoreError::Conflict(_))) && batch.groups.len() > 1;
+        let outcome = match &result {
+            Ok(_) => CommitOutcome::Committed,
+            Err(StoreError::OutcomeUnknown(_)) => CommitOutcome::Unknown,
+            Err(_) if splits => CommitOutcome::Split,
+            Err(_) => CommitOutcome::Refused,
+        };
+        metrics::commit_ended(outcome, started.elapsed());
+        drop(held);
+        if !splits {
+            break (result, outcome);
+        }
+        let half = batch.groups.len() / 2;
+        let other = Batch { groups: batch.groups.split_off(half), ..batch };
+        let (other_flight, other_callers) = (flight.split_off(half), callers.split_off(half));
+        launch(other_flight, other, other_callers);
     };
-    metrics::commit_ended(outcome, started.elapsed());
     // The counters are free before their callers hear of it: whoever calls again at once is not held up.
     drop(flight);
     match result {
@@ -305,6 +324,7 @@ async fn fly(flight: Flight, batch: Batch, callers: Vec<Vec<Caller>>) {
             }
         }
         Err(error) => {
+            let calls = callers.iter().map(Vec::len).sum::<usize>();
             tracing::warn!(%error, calls, outcome = outcome.as_str(), "a commit failed");
             for caller in callers.into_iter().flatten() {
                 let error = match &error {

@@ -172,7 +172,8 @@ pub trait Store: Send + Sync + 'static {
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Does a whole batch, all or nothing, durably on a majority, and answers each operation in its place.
-    /// No two batches under way in this process may name the same counter.
+    /// No two batches under way in this process may name the same counter. [`StoreError::Conflict`] for a batch of several
+    /// counters comes early: its parts may succeed where the whole does not.
     async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError>;
 
     /// Reads one counter, linearizably unless a setting says otherwise.

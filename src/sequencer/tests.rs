@@ -1,6 +1,6 @@
 //! The sequencer over a store whose commits take as long as the test says: no real one can be held still.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -19,6 +19,15 @@ struct Held {
     gate: Semaphore,
     batches: Mutex<Vec<usize>>,
     fail: Option<StoreError>,
+    /// Every batch with this counter conflicts.
+    contested: Option<CounterId>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        let gate = Semaphore::new(0);
+        Self { counters: Mutex::default(), gate, batches: Mutex::default(), fail: None, contested: None }
+    }
 }
 
 impl Held {
@@ -27,7 +36,11 @@ impl Held {
     }
 
     fn failing(fail: Option<StoreError>) -> Arc<Self> {
-        Arc::new(Self { counters: Mutex::default(), gate: Semaphore::new(0), batches: Mutex::default(), fail })
+        Arc::new(Self { fail, ..Self::default() })
+    }
+
+    fn contested(counter: &CounterId) -> Arc<Self> {
+        Arc::new(Self { contested: Some(counter.clone()), ..Self::default() })
     }
 }
 
@@ -46,6 +59,9 @@ impl Store for Held {
         self.gate.acquire().await.unwrap().forget();
         if let Some(error) = &self.fail {
             return Err(error.clone());
+        }
+        if batch.groups.iter().any(|group| Some(&group.counter) == self.contested.as_ref()) {
+            return Err(StoreError::Conflict(Cause::new("conflict", "another writer")));
         }
         let mut counters = self.counters.lock().unwrap();
         let users = batch.groups.iter().map(|group| (group.counter.user, 0)).collect();
@@ -142,8 +158,10 @@ async fn calls_that_wait_leave_together_and_none_is_lost() {
     let store = Held::new();
     let sequencer = sequencer(&store, 1_000);
     let counter = counter();
-    let calls: Vec<_> = (0..50).map(|_| spawn(&sequencer, &counter, take(), after(20_000))).collect();
-    until(|| sequencer.shared.lock().waiting == 49).await;
+    let mut calls = vec![spawn(&sequencer, &counter, take(), after(20_000))];
+    until(|| !store.batches.lock().unwrap().is_empty()).await;
+    calls.extend((0..49).map(|_| spawn(&sequencer, &counter, take(), after(20_000))));
+    until(|| sequencer.shared.lock().waiting() == 49).await;
     store.gate.add_permits(2);
     let mut numbers = BTreeSet::new();
     for call in calls {
@@ -151,7 +169,37 @@ async fn calls_that_wait_leave_together_and_none_is_lost() {
     }
     assert_eq!(numbers, (1..=50).collect());
     assert_eq!(*store.batches.lock().unwrap(), [1, 49]);
-    assert!(sequencer.shared.lock().lines.is_empty(), "state is left for a counter that nobody calls");
+    assert_eq!(sequencer.shared.lock().counters(), 0, "state is left for a counter that nobody calls");
+}
+
+#[tokio::test]
+async fn calls_that_come_at_the_same_time_leave_together() {
+    let store = Held::new();
+    store.gate.add_permits(1);
+    let sequencer = sequencer(&store, 1_000);
+    let calls: Vec<_> = (0..50).map(|_| spawn(&sequencer, &counter(), take(), after(20_000))).collect();
+    for call in calls {
+        assert!(call.await.unwrap().is_ok());
+    }
+    assert_eq!(*store.batches.lock().unwrap(), [50]);
+}
+
+#[tokio::test]
+async fn a_batch_that_conflicts_is_split_and_holds_up_none_but_the_counter_that_conflicts() {
+    let contested = counter();
+    let store = Held::contested(&contested);
+    store.gate.add_permits(1_000);
+    let sequencer = sequencer(&store, 1_000);
+    let conflicting = spawn(&sequencer, &contested, take(), after(20_000));
+    let calls: Vec<_> = (0..7).map(|_| spawn(&sequencer, &counter(), take(), after(20_000))).collect();
+    for call in calls {
+        assert_eq!(first(call.await.unwrap().unwrap()), 1);
+    }
+    assert!(matches!(conflicting.await.unwrap(), Err(CallError::Store(StoreError::Conflict(_)))));
+    let mut batches = store.batches.lock().unwrap().clone();
+    batches.sort_unstable();
+    assert_eq!(batches, [1, 1, 2, 2, 4, 4, 8]);
+    until(|| sequencer.shared.lock().is_idle()).await;
 }
 
 #[tokio::test]
@@ -162,11 +210,11 @@ async fn a_call_that_is_withdrawn_before_it_left_takes_nothing() {
     let leaving = spawn(&sequencer, &counter, take(), after(20_000));
     until(|| !store.batches.lock().unwrap().is_empty()).await;
     let withdrawn = spawn(&sequencer, &counter, take(), after(20_000));
-    until(|| sequencer.shared.lock().waiting == 1).await;
+    until(|| sequencer.shared.lock().waiting() == 1).await;
     withdrawn.abort();
     assert!(withdrawn.await.unwrap_err().is_cancelled());
     let last = spawn(&sequencer, &counter, take(), after(20_000));
-    until(|| sequencer.shared.lock().waiting == 2).await;
+    until(|| sequencer.shared.lock().waiting() == 2).await;
     store.gate.add_permits(2);
     assert_eq!(first(leaving.await.unwrap().unwrap()), 1);
     assert_eq!(first(last.await.unwrap().unwrap()), 2);
@@ -208,7 +256,7 @@ async fn beyond_the_bound_calls_are_refused_at_once() {
     let mut calls = vec![spawn(&sequencer, &counter, take(), after(20_000))];
     until(|| !store.batches.lock().unwrap().is_empty()).await;
     calls.extend((0..2).map(|_| spawn(&sequencer, &counter, take(), after(20_000))));
-    until(|| sequencer.shared.lock().waiting == 2).await;
+    until(|| sequencer.shared.lock().waiting() == 2).await;
     assert_eq!(sequencer.call(counter, take(), after(20_000)).await, Err(CallError::Overloaded));
     store.gate.add_permits(2);
     for call in calls {

@@ -15,6 +15,9 @@ use super::error::{DUPLICATE_KEY, Effect, INVALID_DOCUMENT};
 use super::transaction::Transaction;
 use crate::domain::{CounterId, CounterValue, Timestamp, UserId};
 
+/// How often a batch of several counters is repeated after a conflict. Then it is the sequencer's turn, which splits it.
+const MAX_CONFLICTS: u32 = 2;
+
 /// What is known of the batch's keys before its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keys {
@@ -30,11 +33,14 @@ impl Operations {
         let deadline = self.deadline();
         let mut repeats = self.repeats(deadline);
         let mut keys = Keys::TakenForNew;
+        let mut conflicts = 0;
         loop {
             match self.attempt(batch, keys, deadline).await {
                 Err(error) if error.kind() == DUPLICATE_KEY && keys == Keys::TakenForNew => keys = Keys::LookedUp,
                 Err(error) => {
-                    if !repeats.again(&error).await {
+                    conflicts += u32::from(matches!(error, StoreError::Conflict(_)));
+                    let is_split = batch.groups.len() > 1 && conflicts > MAX_CONFLICTS;
+                    if is_split || !repeats.again(&error).await {
                         return Err(error);
                     }
                 }
