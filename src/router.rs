@@ -10,6 +10,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::openapi::OpenApi;
@@ -62,18 +63,20 @@ pub fn api(state: AppState) -> Router {
     series_at_zero(&description);
     let rules = Arc::new(Contract::new(&description));
     let plain = |routes: OpenApiRouter<AppState>| routes.split_for_parts().0;
-    // The layer added last is the outermost: read from the bottom up.
+    // The first is the outermost. One stack rather than a layer after the other: the router puts each into boxes of its own.
+    let layers = ServiceBuilder::new()
+        .layer(from_fn_with_state(state.clone(), observe))
+        .layer(from_fn_with_state(rules.clone(), headers))
+        .layer(from_fn_with_state(state.clone(), deadline))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(cors(&state.http.cors_origins))
+        .layer(from_fn_with_state(rules, contract));
     plain(open())
         .merge(plain(sign_in()).route_layer(from_fn_with_state(state.limits.clone(), limits::by_address)))
         .merge(plain(users()).route_layer(from_fn_with_state(state.clone(), authenticate)))
         .merge(openapi::routes(&description))
         .fallback(async || ApiError::new(Code::NotFound).with_detail("There is no such route."))
-        .layer(from_fn_with_state(rules.clone(), contract))
-        .layer(cors(&state.http.cors_origins))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(state.clone(), deadline))
-        .layer(from_fn_with_state(rules, headers))
-        .layer(from_fn_with_state(state.clone(), observe))
+        .layer(layers)
         .with_state(state)
 }
 

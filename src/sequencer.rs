@@ -30,6 +30,7 @@ use self::queue::{Departure, Limits, Queue, Rejected, Waiting};
 use crate::domain::{CounterId, IdempotencyKey, Timestamp};
 use crate::metrics::{self, CommitOutcome, Overload};
 use crate::store::{Action, Answer, Batch, Cause, Group, Op, Outcome, Store, StoreError};
+use crate::telemetry;
 
 /// How often a flight that is about to depart lets other tasks go first, as long as that brings further calls.
 const GATHERINGS: usize = 16;
@@ -69,7 +70,8 @@ struct Call {
     claim: Arc<AtomicBool>,
     answer: oneshot::Sender<Result<Answer, CallError>>,
     since: Instant,
-    span: Span,
+    /// The caller's span, where it is sampled.
+    span: Option<Span>,
 }
 
 impl Waiting for Call {
@@ -111,7 +113,7 @@ impl Sequencer {
         let (answer, answered) = oneshot::channel();
         let flag = Arc::new(AtomicBool::new(false));
         let _withdraw = Withdraw(flag.clone());
-        let call = Call { op, claim: flag.clone(), answer, since: Instant::now(), span: Span::current() };
+        let call = Call { op, claim: flag.clone(), answer, since: Instant::now(), span: telemetry::sampled_span() };
         self.shared.enqueue(counter.clone(), call)?;
 
         let result = match tokio::time::timeout_at(deadline.into(), answered).await {
@@ -249,7 +251,7 @@ fn seat(departure: Departure<Call>) -> (Batch, Vec<Vec<Caller>>) {
 struct Caller {
     answer: oneshot::Sender<Result<Answer, CallError>>,
     keyed: bool,
-    span: Span,
+    span: Option<Span>,
 }
 
 impl Caller {
@@ -349,20 +351,15 @@ fn count(answer: &Answer) {
 /// The commit's span: a child of the first sampled call that it serves, linked to and from the others.
 fn commit_span(callers: &[Vec<Caller>], calls: usize) -> Span {
     let span = info_span!(parent: None, "commit", counter_api.batch.size = calls, otel.kind = "internal", otel.status_code = field::Empty);
-    let sampled = || {
-        callers.iter().flatten().filter_map(|caller| {
-            let context = caller.span.context();
-            context.span().span_context().is_sampled().then_some((caller, context))
-        })
-    };
-    if let Some((_, context)) = sampled().next() {
+    let mut sampled = callers.iter().flatten().filter_map(|caller| caller.span.as_ref());
+    if let Some(first) = sampled.next() {
         // It fails only for a span that was entered already, which this one was not.
-        let _ = span.set_parent(context);
+        let _ = span.set_parent(first.context());
     }
     let own = span.context().span().span_context().clone();
-    for (caller, context) in sampled().skip(1) {
-        span.add_link(context.span().span_context().clone());
-        caller.span.add_link(own.clone());
+    for other in sampled {
+        span.add_link(other.context().span().span_context().clone());
+        other.add_link(own.clone());
     }
     span
 }

@@ -3,18 +3,19 @@
 mod log;
 mod spans;
 
-use std::io::IsTerminal as _;
+use std::io::{BufWriter, IsTerminal as _};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use opentelemetry::KeyValue;
 use opentelemetry::propagation::TextMapCompositePropagator;
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithTonicConfig as _, tonic_types::transport::ClientTlsConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, Span};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -31,6 +32,9 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
 
 /// Log lines that may wait to be written; beyond it, further ones are dropped and counted.
 const LOG_BUFFER: usize = 16_384;
+
+/// Bytes of log that are written at once where many lines wait.
+const LOG_BLOCK: usize = 32 << 10;
 
 /// Links a span may have. The SDK's own limit, 128, cuts silently, and a commit serves more calls than that.
 const MAX_LINKS: u32 = 1_024;
@@ -87,8 +91,9 @@ pub fn init(config: &TelemetryConfig, store: &'static str) -> Result<Telemetry, 
         LogFormat::Json => false,
     };
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // Written by a thread of its own: a reader of the log that stops must not stop the service.
-    let (writer, log_guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_BUFFER).finish(std::io::stdout());
+    // Written by a thread of its own: a reader of the log that stops must not stop the service. It flushes when no line waits.
+    let stdout = BufWriter::with_capacity(LOG_BLOCK, std::io::stdout());
+    let (writer, log_guard) = NonBlockingBuilder::default().buffered_lines_limit(LOG_BUFFER).finish(stdout);
     let dropped_lines = writer.error_counter();
     let logs = fmt::layer().with_writer(writer);
     let logs = if pretty {
@@ -130,6 +135,11 @@ impl Telemetry {
         }
         drop(self.log_guard);
     }
+}
+
+/// The current span, where its trace is sampled. What nobody will see need not be noted.
+pub fn sampled_span() -> Option<Span> {
+    Context::current().span().span_context().is_sampled().then(Span::current)
 }
 
 /// There is always a provider, so that every request has a trace id; without an endpoint it samples nothing.

@@ -109,10 +109,8 @@ impl<C: Waiting> Queue<C> {
     /// Should a flight board now? It counts as under way from here on, and must [`depart`](Self::depart) or
     /// [`cancel`](Self::cancel).
     pub(super) fn board(&mut self) -> bool {
-        let may = !self.boarding
-            && !self.ready.is_empty()
-            && self.flights < self.limits.flights
-            && self.splits < MAX_SPLITS;
+        let may =
+            !self.boarding && !self.ready.is_empty() && self.flights < self.limits.flights && self.splits < MAX_SPLITS;
         if may {
             self.boarding = true;
             self.flights += 1;
