@@ -4,8 +4,10 @@
 //! caller's deadline is kept beside it: `claim.rs` says who decides what became of a write whose caller gave up.
 
 mod claim;
+mod error;
 mod file;
 mod handle;
+mod recovery;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -156,8 +158,8 @@ impl Store for RedbStore {
         Ok(())
     }
 
-    /// Begins a write transaction, reads in it and ends it again: after a failed write only that shows whether another
-    /// would work, and it opens the file anew where the last failure has passed.
+    /// Begins a write transaction, reads in it and ends it again, which writes nothing. Only after a write has met an
+    /// I/O error does it write something first, as every write does then: see `handle.rs`.
     async fn ping(&self) -> Result<(), StoreError> {
         self.write("ping", "meta", tables::ping).await
     }

@@ -1,9 +1,11 @@
 //! The store's file: made, locked, checked, and refused with a sentence that says what to do.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::rc::Rc;
 
 use ::redb::backends::FileBackend;
 use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
@@ -13,6 +15,9 @@ use super::tables;
 /// redb's own default is 1 GiB. The kernel caches the file as well, so a small cache costs little speed, and the whole
 /// service is to idle below 30 MB.
 const CACHE_BYTES: usize = 8 << 20;
+
+/// redb's own: the file is a whole number of them.
+const PAGE_BYTES: usize = 4096;
 
 /// Why the file could not be opened: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -55,36 +60,74 @@ pub enum OpenError {
 
 /// Opens the file, which is made if it is not there, locks it, checks it and leaves this process's number beside it.
 pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
-    start(path, make(path))
+    // The number of a process that did not close it.
+    let is_left = pid_file(path).exists();
+    let database = start(path, make(path), is_left)?;
+    fs::write(pid_file(path), process::id().to_string())
+        .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    Ok(database)
 }
 
 /// Opens a file that was open before. Never makes one: where it has vanished (a volume that is no longer mounted, say),
 /// a new one would hand out every number a second time.
 pub(super) fn reopen(path: &Path) -> Result<Database, OpenError> {
-    start(path, OpenOptions::new().read(true).write(true).open(path).and_then(refuse_empty))
+    start(path, OpenOptions::new().read(true).write(true).open(path).and_then(refuse_empty), true)
 }
 
-fn start(path: &Path, file: io::Result<File>) -> Result<Database, OpenError> {
+fn start(path: &Path, file: io::Result<File>, is_left: bool) -> Result<Database, OpenError> {
     let refused = |source| OpenError::Io { path: path.to_owned(), source };
-    let backend = FileBackend::new(file.map_err(refused)?).map_err(|error| failed(path, error))?;
-    let database = open_backend(path, backend)?;
-    fs::write(pid_file(path), process::id().to_string()).map_err(refused)?;
-    Ok(database)
+    let file = file.map_err(refused)?;
+    let backend = |file| FileBackend::new(file).map_err(|error| failed(path, error));
+    // The copy shares the lock of the original.
+    let again = if is_left { Some(backend(file.try_clone().map_err(refused)?)?) } else { None };
+    open_backend(path, backend(file)?, again)
 }
 
-/// Opens and checks what `backend` holds.
-pub(super) fn open_backend(path: &Path, backend: impl StorageBackend) -> Result<Database, OpenError> {
-    let database = Builder::new()
+/// Opens and checks what `backend` holds. `again` is the same storage once more, where it may have been left by an I/O
+/// error: it is then [written again](write_again) first.
+pub(super) fn open_backend<B: StorageBackend>(
+    path: &Path,
+    backend: B,
+    again: Option<B>,
+) -> Result<Database, OpenError> {
+    let (again, fault) = (Cell::new(again), Rc::new(Cell::new(None)));
+    let noted = Rc::clone(&fault);
+    let opened = Builder::new()
         .set_cache_size(CACHE_BYTES)
         // Otherwise redb trusts the file, and may panic over a damaged one in the middle of the work.
         .set_check_integrity_on_open(true)
-        .create_with_backend(backend)
-        .map_err(|error| failed(path, error))?;
+        // Called several times; first when the file is locked and nothing was built on what it holds.
+        .set_repair_callback(move |session| {
+            if let Some(Err(error)) = again.take().map(|storage| write_again(&storage)) {
+                noted.set(Some(error));
+                session.abort();
+            }
+        })
+        .create_with_backend(backend);
+    let database = match (opened, fault.take()) {
+        (_, Some(source)) => return Err(OpenError::Io { path: path.to_owned(), source }),
+        (opened, None) => opened.map_err(|error| failed(path, error))?,
+    };
     match layout(&database) {
         Ok(None | Some(tables::LAYOUT)) => Ok(database),
         Ok(Some(found)) => Err(OpenError::Layout { path: path.to_owned(), found, known: tables::LAYOUT }),
         Err(error) => Err(OpenError::Unreadable { path: path.to_owned(), reason: error.to_string() }),
     }
+}
+
+/// Writes everything again where it stands. When a sync fails, the kernel may give up what it could not write and yet
+/// go on showing it, and no later sync would write it or tell. Only this makes durable what is read from now on.
+fn write_again(storage: &impl StorageBackend) -> io::Result<()> {
+    let mut page = [0; PAGE_BYTES];
+    let len = storage.len()?;
+    for offset in (0..len).step_by(PAGE_BYTES) {
+        storage.read(offset, &mut page)?;
+        // A hole stays one: a full disk has nothing to fill it with.
+        if page.iter().any(|byte| *byte != 0) {
+            storage.write(offset, &page)?;
+        }
+    }
+    storage.sync_data()
 }
 
 fn layout(database: &Database) -> Result<Option<u64>, ::redb::Error> {

@@ -1,19 +1,20 @@
-//! The open database: lends itself to transactions, and is opened anew after an I/O error.
+//! The open database: lends itself to transactions, and recovers from I/O errors.
 //!
 //! redb refuses all further work after an I/O error (a full disk, for example) until the file is opened again, which
-//! repairs it. Without that a passing failure would last until somebody restarts the service.
+//! repairs it. So it is opened again at once: reads go on, and what became of a commit that failed is looked up. Writes
+//! are refused until a trial write has shown that the disk takes them: one that is full has room for a small commit
+//! now and then, and would look well in between.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
-use ::redb::{
-    CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageError, TableError,
-    TransactionError, WriteTransaction,
-};
+use ::redb::{CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use super::claim::Claim;
+use super::error::cause;
 use super::file::{self, OpenError};
+use super::recovery;
 use crate::store::{Cause, StoreError};
 
 /// Opens a file again that was open before.
@@ -27,13 +28,31 @@ pub(super) enum Verdict<T> {
     Abort(T),
 }
 
+/// How a write transaction ended.
+enum Ended<T> {
+    Settled(T),
+    /// Its commit failed, which may have left it in the file or not.
+    InDoubt {
+        answer: T,
+        mark: u64,
+        cause: Cause,
+    },
+}
+
 /// The database, or why it is not there.
 enum Slot {
     Open(Database),
-    /// An I/O error made it useless: the next writer opens the file anew.
+    /// It could not be opened again after an I/O error.
     Lost,
     /// Let go of for good.
     Closed,
+}
+
+/// Writes are refused: the last one met an I/O error, and no trial write has succeeded since.
+struct Trouble {
+    cause: Cause,
+    /// No further trial before this.
+    rest_until: Instant,
 }
 
 /// One file's database. Its methods block.
@@ -42,11 +61,12 @@ pub(super) struct Handle {
     reopen: Reopen,
     /// Whoever uses the database holds this for reading, whoever replaces it, for writing.
     slot: RwLock<Slot>,
+    trouble: Mutex<Option<Trouble>>,
 }
 
 impl Handle {
     pub(super) fn new(path: &Path, database: Database, reopen: Reopen) -> Self {
-        Self { path: path.to_owned(), reopen, slot: RwLock::new(Slot::Open(database)) }
+        Self { path: path.to_owned(), reopen, slot: RwLock::new(Slot::Open(database)), trouble: Mutex::new(None) }
     }
 
     pub(super) fn read<T>(
@@ -65,18 +85,20 @@ impl Handle {
         if claim.is_taken() {
             return Err(StoreError::Unavailable(Cause::timeout()));
         }
-        self.reopen_if_lost()?;
-        let result = self.lend(|database| {
-            let txn = database.begin_write()?;
-            match work(&txn)? {
-                Verdict::Abort(answer) => Ok(answer),
-                Verdict::Commit(answer) if claim.take() => commit(txn).map(|()| answer),
-                Verdict::Commit(_) => Err(StoreError::Unavailable(Cause::timeout())),
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        self.recover(&mut trouble)?;
+        let (result, broken_by) = match self.attempt(claim, work) {
+            Ok(Ended::Settled(answer)) => return Ok(answer),
+            Ok(Ended::InDoubt { answer, mark, cause }) => (self.settle(answer, mark, cause.clone()), Some(cause)),
+            Err(error) => {
+                let cause = error.cause().filter(|_| self.is_broken()).cloned();
+                if cause.is_some() {
+                    self.open_anew_or_lose();
+                }
+                (Err(error), cause)
             }
-        });
-        if result.is_err() {
-            self.let_go_if_broken();
-        }
+        };
+        *trouble = broken_by.map(|cause| Trouble { cause, rest_until: Instant::now() });
         result
     }
 
@@ -92,33 +114,110 @@ impl Handle {
         }
     }
 
-    fn lend<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        match &*self.slot() {
-            Slot::Open(database) => work(database),
-            Slot::Lost => Err(StoreError::Unavailable(Cause::new("lost", "the file is opened anew at the next write"))),
-            Slot::Closed => Err(StoreError::Unavailable(Cause::new("closed", "the store was closed"))),
+    fn attempt<T>(
+        &self,
+        claim: &Claim,
+        work: impl FnOnce(&WriteTransaction) -> Result<Verdict<T>, StoreError>,
+    ) -> Result<Ended<T>, StoreError> {
+        self.lend(|database| {
+            let txn = database.begin_write()?;
+            let answer = match work(&txn)? {
+                Verdict::Abort(answer) => return Ok(Ended::Settled(answer)),
+                Verdict::Commit(answer) => answer,
+            };
+            let mark = recovery::mark(&txn)?;
+            if !claim.take() {
+                return Err(StoreError::Unavailable(Cause::timeout()));
+            }
+            match txn.commit() {
+                Ok(()) => Ok(Ended::Settled(answer)),
+                // It was rolled back.
+                Err(error @ CommitError::TransactionPoisoned) => Err(StoreError::Unavailable(cause(&error.into()))),
+                Err(error) => Ok(Ended::InDoubt { answer, mark, cause: cause(&error.into()) }),
+            }
+        })
+    }
+
+    /// Finds out what became of a commit that failed. To open the file makes durable whatever is found in it, and
+    /// overwrites what is not: the answer is final either way, unless there is none.
+    fn settle<T>(&self, answer: T, mark: u64, cause: Cause) -> Result<T, StoreError> {
+        self.open_anew_or_lose();
+        match self.read(recovery::last_mark) {
+            Ok(found) if found == Some(mark) => Ok(answer),
+            Ok(_) => Err(StoreError::Unavailable(cause)),
+            Err(_) => Err(StoreError::OutcomeUnknown(cause)),
         }
     }
 
-    fn reopen_if_lost(&self) -> Result<(), StoreError> {
-        if !matches!(*self.slot(), Slot::Lost) {
-            return Ok(());
+    /// After trouble: tries whether the disk takes writes again.
+    fn recover(&self, trouble: &mut Option<Trouble>) -> Result<(), StoreError> {
+        let began = Instant::now();
+        match trouble {
+            None => return Ok(()),
+            Some(trouble) if began < trouble.rest_until => {
+                return Err(StoreError::Unavailable(trouble.cause.clone()));
+            }
+            Some(_) => {}
         }
-        let mut slot = self.slot_mut();
-        if matches!(*slot, Slot::Lost) {
-            let database =
-                (self.reopen)().map_err(|error| StoreError::Unavailable(Cause::new("lost", error.to_string())))?;
-            *slot = Slot::Open(database);
-            tracing::warn!("the embedded store was opened anew after an I/O error");
+        let tried = self.open_if_lost().and_then(|()| self.try_out());
+        if let Err(error) = tried {
+            if self.is_broken() {
+                self.open_anew_or_lose();
+            }
+            if let Some(trouble) = trouble {
+                // At least half of the time, callers are refused at once, however long a trial takes.
+                trouble.rest_until = Instant::now() + began.elapsed();
+            }
+            return Err(error);
+        }
+        *trouble = None;
+        tracing::warn!("the embedded store takes writes again after an I/O error");
+        Ok(())
+    }
+
+    fn try_out(&self) -> Result<(), StoreError> {
+        for work in [recovery::take_room, recovery::give_back] {
+            if let Ended::InDoubt { cause, .. } = self.attempt(&Claim::default(), work)? {
+                return Err(StoreError::Unavailable(cause));
+            }
         }
         Ok(())
     }
 
     /// Asks redb itself whether it would begin another write, which needs no disk.
-    fn let_go_if_broken(&self) {
+    fn is_broken(&self) -> bool {
+        matches!(&*self.slot(), Slot::Open(database) if database.begin_write().is_err())
+    }
+
+    fn open_anew_or_lose(&self) {
         let mut slot = self.slot_mut();
-        if matches!(&*slot, Slot::Open(database) if database.begin_write().is_err()) {
-            *slot = Slot::Lost;
+        if matches!(*slot, Slot::Closed) {
+            return;
+        }
+        // Dropped before the file is opened, for it holds the lock.
+        *slot = Slot::Lost;
+        match (self.reopen)() {
+            Ok(database) => *slot = Slot::Open(database),
+            Err(error) => tracing::error!(%error, "the embedded store cannot be opened again after an I/O error"),
+        }
+    }
+
+    fn open_if_lost(&self) -> Result<(), StoreError> {
+        let mut slot = self.slot_mut();
+        if matches!(*slot, Slot::Lost) {
+            let opened = (self.reopen)();
+            *slot = Slot::Open(opened.map_err(|error| StoreError::Unavailable(Cause::new("lost", error.to_string())))?);
+        }
+        Ok(())
+    }
+
+    fn lend<T>(&self, work: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match &*self.slot() {
+            Slot::Open(database) => work(database),
+            Slot::Lost => {
+                Err(StoreError::Unavailable(Cause::new("lost", "the file is opened again by the next write")))
+            }
+            Slot::Closed => Err(StoreError::Unavailable(Cause::new("closed", "the store was closed"))),
         }
     }
 
@@ -128,55 +227,5 @@ impl Handle {
 
     fn slot_mut(&self) -> RwLockWriteGuard<'_, Slot> {
         self.slot.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Commits. A poisoned transaction was rolled back; after any other error the change may be on the disk or not.
-fn commit(txn: WriteTransaction) -> Result<(), StoreError> {
-    txn.commit().map_err(|error| match error {
-        CommitError::TransactionPoisoned => StoreError::Unavailable(cause(&error.into())),
-        error => StoreError::OutcomeUnknown(cause(&error.into())),
-    })
-}
-
-fn cause(error: &::redb::Error) -> Cause {
-    use ::redb::Error;
-    let kind = match error {
-        Error::Io(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
-            "disk_full"
-        }
-        Error::Io(_) => "io",
-        Error::PreviousIo => "previous_io",
-        Error::Corrupted(_) => "corrupted",
-        Error::LockPoisoned(_) | Error::TransactionPoisoned => "poisoned",
-        Error::DatabaseClosed => "closed",
-        _ => "redb",
-    };
-    Cause::new(kind, error.to_string())
-}
-
-/// What fails before the commit is definite.
-fn definite(error: &::redb::Error) -> StoreError {
-    match error {
-        ::redb::Error::Corrupted(_) => StoreError::Corrupt(cause(error)),
-        _ => StoreError::Unavailable(cause(error)),
-    }
-}
-
-impl From<StorageError> for StoreError {
-    fn from(error: StorageError) -> Self {
-        definite(&error.into())
-    }
-}
-
-impl From<TableError> for StoreError {
-    fn from(error: TableError) -> Self {
-        definite(&error.into())
-    }
-}
-
-impl From<TransactionError> for StoreError {
-    fn from(error: TransactionError) -> Self {
-        definite(&error.into())
     }
 }

@@ -124,7 +124,9 @@ async fn faulty(folder: &Folder, timeout: Duration) -> (RedbStore, CounterId, Ar
     let (again, switch) = (path.clone(), Arc::clone(&fault));
     let open = move || {
         let file = OpenOptions::new().read(true).write(true).open(&again).unwrap();
-        file::open_backend(&again, Faulty { file: FileBackend::new(file).unwrap(), fault: Arc::clone(&switch) })
+        let twice = [file.try_clone().unwrap(), file];
+        let [one, two] = twice.map(|file| Faulty { file: FileBackend::new(file).unwrap(), fault: Arc::clone(&switch) });
+        file::open_backend(&again, one, Some(two))
     };
     let handle = Handle::new(&path, open().unwrap(), Box::new(open));
     let store = RedbStore::with(handle, &path, RULES, timeout);

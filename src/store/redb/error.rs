@@ -1,0 +1,47 @@
+//! What an error of redb means to the store's callers.
+
+use std::io;
+
+use ::redb::{Error, StorageError, TableError, TransactionError};
+
+use crate::store::{Cause, StoreError};
+
+pub(super) fn cause(error: &Error) -> Cause {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let kind = match error {
+        Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => "disk_full",
+        Error::Io(_) => "io",
+        Error::PreviousIo => "previous_io",
+        Error::Corrupted(_) => "corrupted",
+        Error::LockPoisoned(_) | Error::TransactionPoisoned => "poisoned",
+        Error::DatabaseClosed => "closed",
+        _ => "redb",
+    };
+    Cause::new(kind, error.to_string())
+}
+
+/// What fails before the commit is definite.
+fn definite(error: &Error) -> StoreError {
+    match error {
+        Error::Corrupted(_) => StoreError::Corrupt(cause(error)),
+        _ => StoreError::Unavailable(cause(error)),
+    }
+}
+
+impl From<StorageError> for StoreError {
+    fn from(error: StorageError) -> Self {
+        definite(&error.into())
+    }
+}
+
+impl From<TableError> for StoreError {
+    fn from(error: TableError) -> Self {
+        definite(&error.into())
+    }
+}
+
+impl From<TransactionError> for StoreError {
+    fn from(error: TransactionError) -> Self {
+        definite(&error.into())
+    }
+}
