@@ -123,7 +123,7 @@ fn write_again(storage: &impl StorageBackend) -> io::Result<()> {
     for offset in (0..len).step_by(PAGE_BYTES) {
         storage.read(offset, &mut page)?;
         // A hole stays one: a full disk has nothing to fill it with.
-        if page.iter().any(|byte| *byte != 0) {
+        if page != [0; PAGE_BYTES] {
             storage.write(offset, &page)?;
         }
     }

@@ -1,6 +1,10 @@
 //! What the store does while all is well.
 
+mod disk;
 mod failures;
+mod io_errors;
+mod model;
+mod power;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +14,7 @@ use ::redb::ReadableTableMetadata;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{CounterValue, Timestamp};
+use crate::domain::{CounterValue, IdempotencyKey, Timestamp};
 use crate::store::{Action, Condition, Group, KEY_LIFETIME, Key, Op, Outcome, PasswordHash, Refusal};
 
 const RULES: Rules = Rules { initial_value: CounterValue::new(0).unwrap(), counters_per_user: 2 };
