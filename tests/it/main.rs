@@ -9,6 +9,7 @@ mod contract;
 mod crash;
 mod faults;
 mod footprint;
+mod full_disk;
 mod lifecycle;
 mod readme;
 mod replicas;

@@ -14,7 +14,7 @@ use super::handle::Verdict;
 use crate::domain::{CounterId, CounterName, CounterValue, Email, IdempotencyKey, Timestamp, UserId};
 use crate::store::plan::{KeyId, KeyRecord, Known, Write, plan};
 use crate::store::{
-    Answer, Batch, Cause, Counter, NamedCounter, NewUser, PasswordHash, Rules, StoreError, TokenHash, User,
+    Answer, Batch, Cause, Counter, Group, NamedCounter, NewUser, PasswordHash, Rules, StoreError, TokenHash, User,
 };
 
 /// The layout that is described here. It rises with every change that an older version would misread.
@@ -115,6 +115,16 @@ pub(super) fn commit(
     }
     prune(&mut keys, &mut expiries, batch.now, PRUNED_AT_ONCE.max(2 * plan.records.len()))?;
     Ok(Verdict::Commit(plan.answers))
+}
+
+/// Does a batch that only reads.
+pub(super) fn read_all(txn: &ReadTransaction, batch: &Batch, rules: Rules) -> Result<Vec<Vec<Answer>>, StoreError> {
+    let counters = txn.open_table(COUNTERS)?;
+    let mut known = Known::default();
+    for Group { counter, .. } in &batch.groups {
+        known.counters.extend(find_counter(&counters, counter)?.map(|found| (counter.clone(), found)));
+    }
+    Ok(plan(batch, &known, rules).answers)
 }
 
 fn known(txn: &WriteTransaction, batch: &Batch) -> Result<Known, StoreError> {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{CounterValue, IdempotencyKey, Timestamp};
-use crate::store::{Action, Condition, Group, KEY_LIFETIME, Key, Op, Outcome, PasswordHash, Refusal};
+use crate::store::{Condition, Group, KEY_LIFETIME, Key, Op, Outcome, PasswordHash, Refusal};
 
 const RULES: Rules = Rules { initial_value: CounterValue::new(0).unwrap(), counters_per_user: 2 };
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -17,12 +17,13 @@ use super::{PATIENCE, eventually, eventually_within};
 pub(crate) struct Launch {
     arguments: Vec<String>,
     settings: BTreeMap<String, String>,
+    ignored: Option<&'static str>,
 }
 
 impl Launch {
     /// The binary with no settings at all.
     pub(crate) fn bare() -> Self {
-        Self { arguments: Vec::new(), settings: BTreeMap::new() }
+        Self { arguments: Vec::new(), settings: BTreeMap::new(), ignored: None }
     }
 
     /// Sets an environment variable.
@@ -43,12 +44,22 @@ impl Launch {
         self
     }
 
+    /// Lets it ignore a signal, by its name (`XFSZ`).
+    pub(crate) fn ignore(mut self, signal: &'static str) -> Self {
+        self.ignored = Some(signal);
+        self
+    }
+
     /// Starts it and waits for nothing.
     pub(crate) fn spawn(&self) -> Process {
         // setpriv lets the kernel kill the service when the tests end, however they end.
         let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]);
+        if let Some(signal) = self.ignored {
+            command.args(["env", &format!("--ignore-signal={signal}")]);
+        }
         command
-            .args(["--pdeathsig", "KILL", "--", env!("CARGO_BIN_EXE_counter-api")])
+            .arg(env!("CARGO_BIN_EXE_counter-api"))
             .args(&self.arguments)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
