@@ -168,7 +168,8 @@ pub trait Store: Send + Sync + 'static {
     /// other operation answers [`StoreError::Unavailable`].
     async fn prepare(&self) -> Result<(), PrepareError>;
 
-    /// Asks the database whether it works: a real question to the node that takes the writes, which writes nothing.
+    /// Asks the database whether it works: a real question to the node that takes the writes. It writes nothing, unless
+    /// only a write can tell because the last one has failed.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// Does a whole batch, all or nothing, durably on a majority, and answers each operation in its place.

@@ -60,11 +60,10 @@ pub enum OpenError {
 
 /// Opens the file, which is made if it is not there, locks it, checks it and leaves this process's number beside it.
 pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
-    // The number of a process that did not close it.
+    // By a process that did not close it.
     let is_left = pid_file(path).exists();
     let database = start(path, make(path), is_left)?;
-    fs::write(pid_file(path), process::id().to_string())
-        .map_err(|source| OpenError::Io { path: path.to_owned(), source })?;
+    sign(path);
     Ok(database)
 }
 
@@ -134,7 +133,14 @@ fn layout(database: &Database) -> Result<Option<u64>, ::redb::Error> {
     Ok(tables::layout(&database.begin_read()?)?)
 }
 
-/// Takes this process's number away. What stays behind does no harm: it is read only while the file is locked.
+/// Leaves this process's number beside the file: who has it, and that it was not closed yet.
+pub(super) fn sign(path: &Path) {
+    if let Err(error) = fs::write(pid_file(path), process::id().to_string()) {
+        tracing::warn!(%error, "the process's number cannot be left beside the embedded store");
+    }
+}
+
+/// Takes this process's number away.
 pub(super) fn withdraw(path: &Path) {
     if let Err(error) = fs::remove_file(pid_file(path)) {
         tracing::debug!(%error, "the file with the process's number stays behind");

@@ -108,7 +108,8 @@ impl Handle {
         match std::mem::replace(&mut *slot, Slot::Closed) {
             Slot::Open(database) => {
                 file::withdraw(&self.path);
-                database.close()
+                // Where it was not closed well, the next start must know.
+                database.close().inspect_err(|_| file::sign(&self.path))
             }
             Slot::Lost | Slot::Closed => Ok(()),
         }
