@@ -7,9 +7,8 @@ use ::redb::{Error, StorageError, TableError, TransactionError};
 use crate::store::{Cause, StoreError};
 
 pub(super) fn cause(error: &Error) -> Cause {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let kind = match error {
-        Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) => "disk_full",
+        Error::Io(error) if is_full(error) => "disk_full",
         Error::Io(_) => "io",
         Error::PreviousIo => "previous_io",
         Error::Corrupted(_) => "corrupted",
@@ -18,6 +17,12 @@ pub(super) fn cause(error: &Error) -> Cause {
         _ => "redb",
     };
     Cause::new(kind, error.to_string())
+}
+
+/// Is there no room to write?
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// What fails before the commit is definite.

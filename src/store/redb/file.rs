@@ -10,6 +10,7 @@ use std::rc::Rc;
 use ::redb::backends::FileBackend;
 use ::redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError};
 
+use super::error::is_full;
 use super::tables;
 
 /// redb's own default is 1 GiB. The kernel caches the file as well, so a small cache costs little speed, and the whole
@@ -18,6 +19,9 @@ const CACHE_BYTES: usize = 8 << 20;
 
 /// redb's own: the file is a whole number of them.
 const PAGE_BYTES: usize = 4096;
+
+/// No file system's blocks are smaller. A write that found the disk full may have left holes in its page.
+const BLOCK_BYTES: usize = 512;
 
 /// Why the file could not be opened: a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -121,9 +125,15 @@ fn write_again(storage: &impl StorageBackend) -> io::Result<()> {
     let len = storage.len()?;
     for offset in (0..len).step_by(PAGE_BYTES) {
         storage.read(offset, &mut page)?;
-        // A hole stays one: a full disk has nothing to fill it with.
-        if page != [0; PAGE_BYTES] {
-            storage.write(offset, &page)?;
+        if page == [0; PAGE_BYTES] {
+            continue;
+        }
+        for (at, block) in (offset..).step_by(BLOCK_BYTES).zip(page.chunks(BLOCK_BYTES)) {
+            match storage.write(at, block) {
+                // A hole, which can stay one.
+                Err(error) if is_full(&error) && block == [0; BLOCK_BYTES] => {}
+                written => written?,
+            }
         }
     }
     storage.sync_data()

@@ -1,5 +1,6 @@
 //! A disk in memory that loses what was not synced, and fails when it is told to.
 
+use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind, Result};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 /// What a disk writes wholly or not at all.
-const SECTOR: u64 = 512;
+const SECTOR: usize = 512;
 
 /// How the calls that change something fail, beginning with one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,10 @@ struct State {
     /// Which fault, from which call on.
     fault: Option<(u64, Fault)>,
     lies: bool,
+    /// Which sectors take room: those that were ever written. The others are holes.
+    taken: BTreeSet<u64>,
+    /// How many further ones there is room for.
+    room: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -53,7 +58,9 @@ enum Change {
 
 impl Disk {
     fn with(image: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(State { seen: image.clone(), durable: image, ..State::default() })))
+        let sectors = (0..).zip(image.chunks(SECTOR));
+        let taken = sectors.filter(|(_, sector)| **sector != [0; SECTOR]).map(|(n, _)| n).collect();
+        Self(Arc::new(Mutex::new(State { seen: image.clone(), durable: image, taken, ..State::default() })))
     }
 
     /// Another disk with the same content, all of it durable.
@@ -67,8 +74,15 @@ impl Disk {
         state.fault = Some((state.calls + calls, fault));
     }
 
+    /// Leaves room for so many further sectors.
+    pub(super) fn limit_room(&self, sectors: u64) {
+        self.state().room = Some(sectors);
+    }
+
+    /// Ends what [`Disk::fail_after`] and [`Disk::limit_room`] began.
     pub(super) fn heal(&self) {
-        self.state().fault = None;
+        let mut state = self.state();
+        (state.fault, state.room) = (None, None);
     }
 
     /// From now on, syncs do nothing and say that they did.
@@ -142,15 +156,24 @@ impl State {
         self.pending.push(change);
     }
 
-    /// Writes some bytes, in pieces that can be lost one by one.
-    fn write(&mut self, mut offset: u64, mut bytes: &[u8]) {
+    /// Writes some bytes, in pieces that can be lost one by one, as far as there is room.
+    fn write(&mut self, mut offset: u64, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            let room = usize::try_from(SECTOR - offset % SECTOR).unwrap();
-            let (piece, rest) = bytes.split_at(room.min(bytes.len()));
+            let sector = offset / SECTOR as u64;
+            if !self.taken.contains(&sector) {
+                self.room = match self.room {
+                    Some(0) => return Err(ErrorKind::StorageFull.into()),
+                    room => room.map(|sectors| sectors - 1),
+                };
+                self.taken.insert(sector);
+            }
+            let end = usize::try_from((sector + 1) * SECTOR as u64 - offset).unwrap();
+            let (piece, rest) = bytes.split_at(end.min(bytes.len()));
             self.change(Change::Write { offset, bytes: piece.to_vec() });
             offset += piece.len() as u64;
             bytes = rest;
         }
+        Ok(())
     }
 
     fn sync(&mut self) {
@@ -212,12 +235,10 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         let mut state = self.state();
         let was_off = state.is_off();
-        let called = state.call();
-        match called {
+        match state.call() {
             Ok(()) => state.write(offset, data),
-            Err(_) if was_off => {}
-            Err(_) => state.write(offset, &data[..data.len() / 2]),
+            Err(error) if was_off => Err(error),
+            Err(error) => state.write(offset, &data[..data.len() / 2]).and(Err(error)),
         }
-        called
     }
 }

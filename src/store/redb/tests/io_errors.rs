@@ -30,6 +30,34 @@ async fn while_a_disk_fails_writes_are_refused_and_none_is_lost_or_repeated() {
     assert!(tally.definite > 0 && tally.unknown > 0 && tally.done == 0, "{tally:?}");
 }
 
+#[tokio::test]
+async fn a_full_disk_refuses_definitely_wherever_the_room_ends() {
+    let disk = model::new_disk().await;
+    for room in (0..600).step_by(5) {
+        let disk = disk.copy();
+        let store = model::open(&disk, true).await.unwrap();
+        disk.limit_room(room);
+        let mut expected = Model::default();
+        for batch in 0.. {
+            let (step, mut after) = (keyed_calls(&format!("batch-{batch}"), 10), expected.clone());
+            let reply = after.apply(&step);
+            match ask(&store, &step).await {
+                Ok(answered) => assert_eq!(answered, reply),
+                Err(StoreError::Unavailable(cause)) if cause.kind == "disk_full" => {
+                    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+                    disk.heal();
+                    while store.ping().await.is_err() {}
+                    assert!(Model::held_by(&store).await.unwrap() == expected, "room for {room} sectors");
+                    assert_eq!(ask(&store, &step).await.unwrap(), reply);
+                    break;
+                }
+                Err(error) => panic!("room for {room} sectors: {error:?}"),
+            }
+            expected = after;
+        }
+    }
+}
+
 async fn fail_at_every_call(fault: Fault) -> Tally {
     let (disk, steps, mut tally) = (nearly_full_file().await, steps(), Tally::default());
     let healthy = disk.copy();
