@@ -33,7 +33,7 @@ async fn while_a_disk_fails_writes_are_refused_and_none_is_lost_or_repeated() {
 #[tokio::test]
 async fn a_full_disk_refuses_definitely_wherever_the_room_ends() {
     let disk = model::new_disk().await;
-    for room in (0..600).step_by(5) {
+    for room in (0..600).step_by(13) {
         let disk = disk.copy();
         let store = model::open(&disk, true).await.unwrap();
         disk.limit_room(room);
