@@ -157,7 +157,7 @@ impl fmt::Display for CounterId {
 }
 
 /// What a counter stands at: 0 to 2^53 − 1, the integers that are exact in every JSON reader (RFC 8259 section 6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(transparent)]
 pub struct CounterValue(u64);
 
@@ -230,7 +230,7 @@ impl FromStr for IdempotencyKey {
 /// A moment of wall-clock time, to the millisecond. Written as RFC 3339 in JSON.
 ///
 /// Durations are never made from these: they come from a monotonic clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

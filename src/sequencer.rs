@@ -365,4 +365,6 @@ fn commit_span(callers: &[Vec<Caller>], calls: usize) -> Span {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

@@ -3,6 +3,9 @@
 //! No clock, no task and no store: a value that changes by the methods below and by nothing else. So a model checker can
 //! take it through every order of events (`model.rs`), and what it finds there holds for what runs.
 
+#[cfg(test)]
+mod inspect;
+
 use std::collections::{HashMap, VecDeque};
 
 use crate::domain::{CounterId, IdempotencyKey};
@@ -66,7 +69,7 @@ pub(super) struct Queue<C> {
 }
 
 /// The calls of one counter.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 struct Line<C> {
     waiting: VecDeque<C>,
     /// Keys of the calls under way; nothing where no flight is.
@@ -198,11 +201,5 @@ impl<C: Waiting> Queue<C> {
     /// Does nothing wait and is nothing under way?
     pub(super) fn is_idle(&self) -> bool {
         self.waiting == 0 && self.flights == 0 && self.splits == 0
-    }
-
-    /// How many counters there is any state for.
-    #[cfg(test)]
-    pub(super) fn counters(&self) -> usize {
-        self.lines.len()
     }
 }

@@ -11,7 +11,7 @@ use super::KEY_LIFETIME;
 use crate::domain::{CounterId, CounterValue, IdempotencyKey, Timestamp, UserId};
 
 /// A counter as it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Counter {
     /// What it stands at: the number handed out last, or set.
     pub value: CounterValue,
@@ -92,7 +92,7 @@ pub struct Key {
 pub type KeyId = (UserId, IdempotencyKey);
 
 /// What is kept of a keyed call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyRecord {
     /// The request that the key came with first.
     pub fingerprint: String,
@@ -103,7 +103,7 @@ pub struct KeyRecord {
 }
 
 /// How an operation ended. All of these are definite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The numbers `first` to `last`, both included, are the caller's.
@@ -130,7 +130,7 @@ pub enum Outcome {
 }
 
 /// Why nothing was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The block would pass the top.
@@ -146,7 +146,7 @@ pub enum Refusal {
 }
 
 /// An outcome, and whether it is that of an earlier call with the same key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Answer {
     /// How the operation, or the earlier one, ended.
     pub outcome: Outcome,

@@ -1,0 +1,159 @@
+//! The worlds that are checked.
+
+use super::explore::{Found, explore};
+use super::properties::*;
+use super::*;
+use crate::domain::UserId;
+use crate::store::Condition;
+
+const ANY: &[Fault] = &[Fault::TimeOut, Fault::Network, Fault::Failover, Fault::Crash];
+
+fn world(calls: Vec<Call>) -> World {
+    let user: UserId = "0190a5d6-7a4c-7000-8000-000000000001".parse().unwrap();
+    World {
+        calls,
+        counters: ["a", "b"].map(|name| CounterId { user, name: name.parse().unwrap() }).to_vec(),
+        keys: ["k", "l"].map(|key| key.parse().unwrap()).to_vec(),
+        at_first: Some(Counter { value: RULES.initial_value, version: 1, updated_at: NOW }),
+        limits: Limits { waiting: 10, flights: 1 },
+        attempts: 2,
+        faults: 2,
+        kinds: ANY,
+        situations: &[],
+        mutation: None,
+    }
+}
+
+fn call(at: usize, counter: usize, action: Action) -> Call {
+    Call { at, counter, action, key: None, repeats: None }
+}
+
+fn take(at: usize, counter: usize) -> Call {
+    call(at, counter, Action::Take(1))
+}
+
+impl Call {
+    fn keyed(self, key: usize) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    fn repeating(self, first: usize) -> Self {
+        Self { repeats: Some(first), ..self }
+    }
+}
+
+#[track_caller]
+fn holds(world: World) {
+    let Found { states, broken, met } = explore(&world, None);
+    println!("{states} states");
+    for ((name, _), met) in world.situations.iter().zip(met) {
+        println!("{met:>9} × {name}");
+        assert!(met > 0, "never met: {name}");
+    }
+    for (name, way) in &broken {
+        println!("broken: {name}");
+        way.iter().for_each(|event| println!("    {event:?}"));
+    }
+    assert!(broken.is_empty());
+}
+
+/// One counter, wanted by both replicas.
+fn plain() -> World {
+    World { situations: &[UNKNOWN, HOLE, LATE, ROLLED_BACK], ..world(vec![take(0, 0), take(1, 0), take(0, 0)]) }
+}
+
+/// A keyed call, repeated elsewhere until it has an answer, beside one without a key.
+fn keyed() -> World {
+    let calls = vec![take(0, 0).keyed(0), take(1, 0).keyed(0).repeating(0), take(1, 0)];
+    World { situations: &[UNKNOWN, HOLE, ROLLED_BACK, REPLAYED], ..world(calls) }
+}
+
+/// Both replicas want both counters.
+fn conflicting() -> World {
+    let calls = vec![take(0, 0), take(0, 1), take(1, 0), take(1, 1)];
+    World { faults: 1, situations: &[UNKNOWN, SPLIT, ROLLED_BACK], ..world(calls) }
+}
+
+#[test]
+fn plain_takes() {
+    holds(plain());
+}
+
+#[test]
+fn a_repeated_key() {
+    holds(keyed());
+}
+
+#[test]
+fn a_key_twice_at_once() {
+    holds(World {
+        situations: &[REPLAYED],
+        ..world(vec![take(0, 0).keyed(0), take(1, 0).keyed(0), take(1, 0).keyed(1)])
+    });
+}
+
+#[test]
+fn batches_that_conflict() {
+    holds(conflicting());
+}
+
+#[test]
+fn a_counter_that_is_not_there_yet() {
+    holds(World { at_first: None, ..world(vec![take(0, 0), take(1, 0)]) });
+}
+
+#[test]
+fn setting_and_reading() {
+    let set = Action::Set(CounterValue::new(100).unwrap(), Condition::Always);
+    holds(World { faults: 1, ..world(vec![take(0, 0), call(1, 0, set), call(0, 0, Action::Read), take(1, 0)]) });
+}
+
+#[test]
+fn full_queues_and_a_stop() {
+    holds(World {
+        kinds: &[Fault::TimeOut, Fault::Close, Fault::Crash],
+        limits: Limits { waiting: 2, flights: 2 },
+        ..world(vec![take(0, 0), take(0, 0), take(0, 1), take(0, 1)])
+    });
+}
+
+/// What is made wrong on purpose is found.
+#[track_caller]
+fn breaks(mutation: Mutation, world: World, promises: &[&str]) {
+    let world = World { mutation: Some(mutation), ..world };
+    for promise in promises {
+        let found = explore(&world, Some(promise));
+        let way = found.broken.get(promise).unwrap_or_else(|| panic!("{mutation:?} does not break: {promise}"));
+        println!("{mutation:?} breaks: {promise} ({} events, {} states)", way.len(), found.states);
+    }
+}
+
+#[test]
+fn a_blind_retry_leaves_holes() {
+    breaks(Mutation::BlindRetry, plain(), &[NO_HOLE]);
+}
+
+#[test]
+fn answers_before_the_majority_are_lost_and_given_again() {
+    breaks(Mutation::EarlyAnswers, plain(), &[DURABLE, UNIQUE, ORDERED]);
+}
+
+#[test]
+fn keys_that_are_not_recorded_do_things_twice() {
+    breaks(Mutation::KeysForgotten, keyed(), &[ONCE]);
+}
+
+#[test]
+fn lost_updates_give_numbers_twice() {
+    breaks(Mutation::LostUpdates, conflicting(), &[UNIQUE]);
+}
+
+#[test]
+fn an_unknown_outcome_told_as_definite_is_found_out() {
+    breaks(Mutation::UnknownAsDefinite, plain(), &[DEFINITE, NO_HOLE]);
+}
+
+#[test]
+fn a_flight_that_never_lands_is_found() {
+    breaks(Mutation::NeverLands, plain(), &[SOUND, ENDS]);
+}
