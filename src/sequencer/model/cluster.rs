@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::{Groups, Mutation, Session, World};
 use crate::store::plan::{KeyRecord, Known, Plan};
-use crate::store::{Action, Answer, Counter, Outcome};
+use crate::store::{Answer, Counter, Outcome};
 
 /// All that one batch writes.
 #[derive(Debug, Clone, Hash)]
@@ -145,7 +145,7 @@ impl Cluster {
         let answers = write.answers.clone();
         if !world.only_reads(groups) {
             if self.counter(world, self.log.len(), groups[0].0).is_none() {
-                return (0, Reply::Absent);
+                return (self.log.len(), Reply::Absent);
             }
             self.log.push(Some(write));
         }
@@ -190,11 +190,4 @@ impl Cluster {
         self.open.clear();
         self.log.push(None);
     }
-}
-
-/// Does the batch only take numbers of one counter, without a key?
-pub(super) fn is_plain_take(world: &World, groups: &Groups) -> bool {
-    let [(_, calls)] = groups.as_slice() else { return false };
-    let mut calls = calls.iter().map(|&call| &world.calls[call]);
-    calls.all(|call| call.key.is_none() && !matches!(call.action, Action::Set(..)))
 }

@@ -148,3 +148,11 @@ pub(super) const SPLIT: Property = ("a batch that conflicts is split", |_, state
 pub(super) const REPLAYED: Property = ("the repeat of a keyed call is told what the first one did", |_, state| {
     answered(state).any(|(_, answer)| answer.replayed)
 });
+
+pub(super) const RETURNED: Property = ("a node returns with what was rolled back", |_, state| {
+    state.cluster.term == 2 && state.cluster.log.iter().position(Option::is_none).is_some_and(|election| election > 0)
+});
+
+pub(super) const REFUSED: Property = ("a call is refused", |_, state| {
+    state.calls.iter().any(|fate| matches!(fate, Fate::Ended { ending: Ending::Refused, .. }))
+});

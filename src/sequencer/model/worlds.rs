@@ -28,6 +28,10 @@ fn call(at: usize, counter: usize, action: Action) -> Call {
     Call { at, counter, action, key: None, repeats: None }
 }
 
+fn set_to(value: u64) -> Action {
+    Action::Set(CounterValue::new(value).unwrap(), Condition::Always)
+}
+
 fn take(at: usize, counter: usize) -> Call {
     call(at, counter, Action::Take(1))
 }
@@ -43,8 +47,8 @@ impl Call {
 }
 
 #[track_caller]
-fn holds(world: World) {
-    let Found { states, broken, met } = explore(&world, None);
+fn holds(world: &World) {
+    let Found { states, broken, met } = explore(world, None);
     println!("{states} states");
     for ((name, _), met) in world.situations.iter().zip(met) {
         println!("{met:>9} × {name}");
@@ -59,7 +63,11 @@ fn holds(world: World) {
 
 /// One counter, wanted by both replicas.
 fn plain() -> World {
-    World { situations: &[UNKNOWN, HOLE, LATE, ROLLED_BACK], ..world(vec![take(0, 0), take(1, 0), take(0, 0)]) }
+    World {
+        faults: 1,
+        situations: &[UNKNOWN, HOLE, LATE, ROLLED_BACK],
+        ..world(vec![take(0, 0), take(1, 0), take(0, 0)])
+    }
 }
 
 /// A keyed call, repeated elsewhere until it has an answer, beside one without a key.
@@ -68,53 +76,62 @@ fn keyed() -> World {
     World { situations: &[UNKNOWN, HOLE, ROLLED_BACK, REPLAYED], ..world(calls) }
 }
 
-/// Both replicas want both counters.
+/// One replica wants two counters, and the other one of them.
 fn conflicting() -> World {
-    let calls = vec![take(0, 0), take(0, 1), take(1, 0), take(1, 1)];
-    World { faults: 1, situations: &[UNKNOWN, SPLIT, ROLLED_BACK], ..world(calls) }
+    let kinds = &[Fault::Network, Fault::Failover];
+    let calls = vec![take(0, 0), take(0, 1), take(1, 0)];
+    World { kinds, faults: 1, situations: &[UNKNOWN, SPLIT, ROLLED_BACK], ..world(calls) }
 }
 
 #[test]
-fn plain_takes() {
-    holds(plain());
+fn three_takes() {
+    holds(&plain());
 }
 
 #[test]
-fn a_repeated_key() {
-    holds(keyed());
+fn two_takes_and_three_faults() {
+    let situations = &[UNKNOWN, HOLE, LATE, ROLLED_BACK, RETURNED];
+    holds(&World { faults: 3, situations, ..world(vec![take(0, 0), take(1, 0)]) });
 }
 
 #[test]
-fn a_key_twice_at_once() {
-    holds(World {
-        situations: &[REPLAYED],
-        ..world(vec![take(0, 0).keyed(0), take(1, 0).keyed(0), take(1, 0).keyed(1)])
-    });
+fn a_key_repeated_until_there_is_an_answer() {
+    holds(&keyed());
+}
+
+#[test]
+fn one_key_at_two_replicas_at_once() {
+    let calls = vec![take(0, 0).keyed(0), take(1, 0).keyed(0), take(1, 0).keyed(1)];
+    holds(&World { faults: 1, kinds: &[Fault::Network, Fault::Failover], situations: &[REPLAYED], ..world(calls) });
 }
 
 #[test]
 fn batches_that_conflict() {
-    holds(conflicting());
+    holds(&conflicting());
 }
 
 #[test]
-fn a_counter_that_is_not_there_yet() {
-    holds(World { at_first: None, ..world(vec![take(0, 0), take(1, 0)]) });
+fn a_counter_made_by_two_replicas_at_once() {
+    let kinds = &[Fault::TimeOut, Fault::Failover, Fault::Crash];
+    holds(&World {
+        at_first: None,
+        kinds,
+        situations: &[UNKNOWN, HOLE, ROLLED_BACK],
+        ..world(vec![take(0, 0), take(1, 0).keyed(0)])
+    });
 }
 
 #[test]
 fn setting_and_reading() {
-    let set = Action::Set(CounterValue::new(100).unwrap(), Condition::Always);
-    holds(World { faults: 1, ..world(vec![take(0, 0), call(1, 0, set), call(0, 0, Action::Read), take(1, 0)]) });
+    let calls = vec![take(0, 0), call(1, 0, set_to(100)), call(0, 0, Action::Read)];
+    holds(&World { faults: 1, situations: &[UNKNOWN, ROLLED_BACK], ..world(calls) });
 }
 
 #[test]
 fn full_queues_and_a_stop() {
-    holds(World {
-        kinds: &[Fault::TimeOut, Fault::Close, Fault::Crash],
-        limits: Limits { waiting: 2, flights: 2 },
-        ..world(vec![take(0, 0), take(0, 0), take(0, 1), take(0, 1)])
-    });
+    let calls = vec![take(0, 0), take(0, 0), take(0, 1)];
+    let kinds = &[Fault::TimeOut, Fault::Close, Fault::Crash];
+    holds(&World { kinds, limits: Limits { waiting: 1, flights: 2 }, situations: &[UNKNOWN, REFUSED], ..world(calls) });
 }
 
 /// What is made wrong on purpose is found.
