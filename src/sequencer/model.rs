@@ -78,6 +78,10 @@ enum Mutation {
     BlindRetry,
     /// The primary answers before a majority has the write.
     EarlyAnswers,
+    /// A read does not wait until a majority has what it saw.
+    LocalReads,
+    /// A call that its caller has withdrawn leaves all the same.
+    WithdrawnLeaves,
     /// The records of keys are not written.
     KeysForgotten,
     /// A transaction does not see what was written since its snapshot.

@@ -143,13 +143,18 @@ impl Cluster {
         }
         let write = self.plan(world, session, groups, self.log.len(), false);
         let answers = write.answers.clone();
-        if !world.only_reads(groups) {
-            if self.counter(world, self.log.len(), groups[0].0).is_none() {
-                return (self.log.len(), Reply::Absent);
+        let mut after = self.log.len();
+        if world.only_reads(groups) {
+            if world.mutation == Some(Mutation::LocalReads) {
+                after = 0;
             }
+        } else if self.counter(world, after, groups[0].0).is_none() {
+            return (after, Reply::Absent);
+        } else {
             self.log.push(Some(write));
+            after += 1;
         }
-        (self.log.len(), Reply::Done(answers))
+        (after, Reply::Done(answers))
     }
 
     pub(super) fn commit(&mut self, session: Session) -> (usize, Reply) {

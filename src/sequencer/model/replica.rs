@@ -130,7 +130,8 @@ impl State {
     /// A caller's deadline passes.
     pub(super) fn time_out(&mut self, world: &World, call: usize) {
         let queue = &self.replicas[world.calls[call].at].queue;
-        let withdrawn = queue.calls().any(|seat| seat.call == call && seat.claim());
+        let leaves = world.mutation == Some(Mutation::WithdrawnLeaves);
+        let withdrawn = queue.calls().any(|seat| seat.call == call && (leaves || seat.claim()));
         self.end(world, call, if withdrawn { Ending::Refused } else { Ending::Unknown });
     }
 

@@ -83,6 +83,12 @@ fn conflicting() -> World {
     World { kinds, faults: 1, situations: &[UNKNOWN, SPLIT, ROLLED_BACK], ..world(calls) }
 }
 
+/// A counter that is taken from, set and read.
+fn reading() -> World {
+    let calls = vec![take(0, 0), call(1, 0, set_to(100)), call(0, 0, Action::Read)];
+    World { faults: 1, situations: &[UNKNOWN, ROLLED_BACK], ..world(calls) }
+}
+
 #[test]
 fn three_takes() {
     holds(&plain());
@@ -122,9 +128,14 @@ fn a_counter_made_by_two_replicas_at_once() {
 }
 
 #[test]
+fn both_replicas_want_both_counters() {
+    let calls = vec![take(0, 0), take(0, 1), take(1, 0), take(1, 1)];
+    holds(&World { faults: 0, situations: &[SPLIT], ..world(calls) });
+}
+
+#[test]
 fn setting_and_reading() {
-    let calls = vec![take(0, 0), call(1, 0, set_to(100)), call(0, 0, Action::Read)];
-    holds(&World { faults: 1, situations: &[UNKNOWN, ROLLED_BACK], ..world(calls) });
+    holds(&reading());
 }
 
 #[test]
@@ -153,6 +164,16 @@ fn a_blind_retry_leaves_holes() {
 #[test]
 fn answers_before_the_majority_are_lost_and_given_again() {
     breaks(Mutation::EarlyAnswers, plain(), &[DURABLE, UNIQUE, ORDERED]);
+}
+
+#[test]
+fn reads_of_what_no_majority_has_see_what_does_not_stay() {
+    breaks(Mutation::LocalReads, reading(), &[DURABLE]);
+}
+
+#[test]
+fn a_call_that_is_withdrawn_and_leaves_is_found() {
+    breaks(Mutation::WithdrawnLeaves, plain(), &[DEFINITE]);
 }
 
 #[test]
