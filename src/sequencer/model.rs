@@ -1,8 +1,9 @@
 //! The sequencer between its callers and a replica set, gone through in every order of events.
 //!
 //! Real are [`Queue`](super::queue::Queue) and [`plan`]: the very code that runs. Modelled, each as small as it can be,
-//! are what moves them (`replica.rs`, `flight.rs`), the replica set (`cluster.rs`), and the callers and a network that brings things
-//! late or never (`events.rs`). `properties.rs` says what must hold in every state, `explore.rs` finds all states.
+//! are what moves them (`replica.rs`, `flight.rs`), the replica set (`cluster.rs`), and the callers and a network that
+//! brings things late or never (`events.rs`). `properties.rs` says what must hold in every state, `explore.rs` finds all
+//! states.
 //!
 //! A world bounds how many faults there are, and not when: what may happen, may happen at any time. `worlds.rs` has the
 //! worlds that are checked, and shows that each promise is broken where the code is made wrong on purpose.
@@ -197,7 +198,8 @@ impl World {
         groups.iter().flat_map(|(_, calls)| calls).all(|&call| self.calls[call].action == Action::Read)
     }
 
-    /// Does the batch only take numbers of one counter, under keys that differ, and has any of them a key?
+    /// Whether any call has a key, of a batch that only takes numbers of one counter. Nothing for a batch of another kind,
+    /// and where a key comes twice.
     fn takes(&self, groups: &Groups) -> Option<bool> {
         let [(_, calls)] = groups.as_slice() else { return None };
         let mut keys = HashSet::new();

@@ -6,6 +6,7 @@ use super::*;
 use crate::domain::UserId;
 use crate::store::Condition;
 
+/// All but an ordered stop.
 const ANY: &[Fault] = &[Fault::TimeOut, Fault::Network, Fault::Failover, Fault::Crash];
 
 fn world(calls: Vec<Call>) -> World {
@@ -46,6 +47,7 @@ impl Call {
     }
 }
 
+/// Goes through the whole world: every promise holds, and every situation is met.
 #[track_caller]
 fn holds(world: &World) {
     let Found { states, broken, met } = explore(world, None);
@@ -116,6 +118,8 @@ fn batches_that_conflict() {
     holds(&conflicting());
 }
 
+/// Not with a slow network: a first try that comes after its retry found no counter takes numbers that nobody hears of, if
+/// the counter is made in between. The server remembers a session's statement only where it wrote something.
 #[test]
 fn a_counter_made_by_two_replicas_at_once() {
     let kinds = &[Fault::TimeOut, Fault::Failover, Fault::Crash];
