@@ -15,16 +15,18 @@ mod transaction;
 mod users;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::bson::doc;
 use mongodb::error::ErrorKind;
+use mongodb::event::EventHandler;
+use mongodb::event::sdam::SdamEvent;
 use mongodb::options::{
     Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, Database};
+use mongodb::{Client, Collection, Database, ServerType};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OnceCell, Semaphore};
 use tracing::Instrument as _;
@@ -96,6 +98,8 @@ struct Operations {
     measured: Instrumented,
     connection: OnceCell<Connection>,
     prepared: AtomicBool,
+    /// How often a server was found unreachable so far.
+    disturbances: Arc<AtomicU64>,
 }
 
 /// The driver's handles, made by the first `prepare`.
@@ -127,6 +131,7 @@ impl MongoStore {
             comment: settings.comment,
             connection: OnceCell::new(),
             prepared: AtomicBool::new(false),
+            disturbances: Arc::default(),
         };
         let places = usize::try_from(pool.saturating_sub(RESERVED_CONNECTIONS)).unwrap_or(usize::MAX).max(1);
         Ok(Self { operations: Arc::new(operations), places: Arc::new(Semaphore::new(places)) })
@@ -200,11 +205,24 @@ impl Operations {
             .get_or_try_init(|| async {
                 // Resolves the names of a mongodb+srv:// string, which is why it is not done in `new`.
                 let options = ClientOptions::parse(self.uri.clone()).await.map_err(|error| cannot_connect(&error))?;
-                let options = adapt(options, self.timeout);
+                let mut options = adapt(options, self.timeout);
                 self.probe(options.clone()).await?;
+                options.sdam_event_handler = Some(EventHandler::callback(self.notice()));
                 self.open(options)
             })
             .await
+    }
+
+    /// Counts the servers that become unreachable.
+    fn notice(&self) -> impl Fn(SdamEvent) + Send + Sync + 'static {
+        let disturbances = self.disturbances.clone();
+        move |event| {
+            if let SdamEvent::ServerDescriptionChanged(change) = event
+                && change.new_description.server_type() == ServerType::Unknown
+            {
+                disturbances.fetch_add(1, Ordering::Release);
+            }
+        }
     }
 
     /// Asks the servers whether they will do, over one connection of its own: a pool that fills itself would report the

@@ -118,6 +118,8 @@ impl State {
         let (replica, mut flight) = self.take_off(world, session);
         match reply {
             Reply::Done(answers) => self.land(world, replica, flight, Landing::Answered(answers)),
+            // The first try may still arrive, and find something then.
+            Reply::Absent if flight.tries() > Some(1) => self.land(world, replica, flight, Landing::Unknown),
             Reply::Absent => {
                 flight.attempt += 1;
                 flight.step = Step::Reading;

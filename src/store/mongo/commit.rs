@@ -1,6 +1,7 @@
 //! Batches: a single counter by one `findAndModify`, everything else by one transaction.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
 
 use mongodb::action::Action as _;
 use mongodb::bson::{Document, doc};
@@ -11,7 +12,7 @@ use super::super::{Action, Answer, Batch, Cause, Counter, Group, Op, StoreError}
 use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, CountersOfUser, KeyDocument, Stored, UserDocument, date, key_id, signed};
-use super::error::{DUPLICATE_KEY, Effect, INVALID_DOCUMENT};
+use super::error::{DUPLICATE_KEY, Effect, INVALID_DOCUMENT, NETWORK};
 use super::transaction::Transaction;
 use crate::domain::{CounterId, CounterValue, Timestamp, UserId};
 
@@ -97,6 +98,7 @@ impl Operations {
         }
         // The server remembers the session's transaction number, so the driver's second attempt, or a first one that
         // arrives late, never applies twice.
+        let disturbances = self.disturbances.load(Ordering::Acquire);
         let counters = self.connection()?.collection::<CounterDocument>();
         let after = self
             .call(("findAndModify", CounterDocument::COLLECTION), Effect::Write, deadline, |comment| {
@@ -107,7 +109,16 @@ impl Operations {
                     .optional(comment, |update, comment| update.comment(comment))
             })
             .await?;
-        after.map(|after| plan_from(&after).map(|plan| plan.answers).map_err(applied)).transpose()
+        match after {
+            Some(after) => plan_from(&after).map(|plan| Some(plan.answers)).map_err(applied),
+            // It remembers only what it wrote. Where this is the answer to a second attempt, the first one may still arrive, and
+            // take numbers if there is something to match by then. The driver does not say whether there was one, but before
+            // it makes one it gives up the server that has not answered.
+            None if self.disturbances.load(Ordering::Acquire) != disturbances => {
+                Err(StoreError::OutcomeUnknown(Cause::new(NETWORK, "a first attempt may still arrive")))
+            }
+            None => Ok(None),
+        }
     }
 }
 
