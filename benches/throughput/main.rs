@@ -1,8 +1,7 @@
-//! What the service takes, beside what its database and its HTTP side take by themselves: one run, one machine, one replica
-//! set, one table. `make bench` runs it.
+//! What the service takes, beside what its database and its HTTP side take by themselves and what others would pick instead:
+//! one run, one machine, every subject after the other. `make bench` runs it.
 //!
-//! Closed loop: each client calls again as soon as it has its answer, so latencies are those at saturation, and the load
-//! generator takes its part of the same cores. Compare ratios within a run, never figures between runs.
+//! The load generator takes its part of the same cores. Compare ratios within a run, never figures between runs.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,141 +15,126 @@
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 
-mod client;
-mod report;
+mod closed_loop;
+mod facts;
+mod fairness;
+mod memory;
+mod options;
+mod overload;
+mod results;
+mod rows;
+mod subjects;
+mod targets;
+mod usage;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use client::{Caller, Driver, Http, Wanted};
-use report::{Report, Row, Usage};
+use fairness::Fairness;
+use memory::Memory;
+use options::Options;
+use overload::{MAX_QUEUE, Overload, Pace};
+use results::Results;
+use subjects::Case;
+use subjects::counter_api::{CounterApi, ON_MONGODB, ON_REDB};
+use subjects::mongodb_driver::{self, Driver};
+use subjects::postgresql::{self, Postgresql};
+use subjects::redis::{self, Redis};
 use support::mongod::ReplicaSet;
 use support::service::Service;
 use support::stores::{Kind, Store};
 
-/// How long each row is measured, after a warm-up.
-const MEASURED: Duration = Duration::from_secs(5);
-const WARM_UP: Duration = Duration::from_millis(1_500);
+const MEMORY: &str = "memory";
+const OVERLOAD: &str = "overload";
+const FAIRNESS: &str = "fairness";
 
-/// Counters of the rows with many.
-const COUNTERS: usize = 10_000;
+/// What the raw driver is measured in. One client comes last, next to the service's: the two are held against each other.
+const RAW_CASES: [(Case, &[usize]); 3] = [(Case::SPREAD, &[64, 256]), (Case::HOT, &[64, 256]), (Case::HOT, &[1])];
+const API_CASES: [(Case, &[usize]); 5] = [
+    (Case::HOT, &[1, 64, 256, 1_000]),
+    (Case::Hot { keyed: true }, &[256, 1_000]),
+    (Case::SPREAD, &[64, 256, 1_000]),
+    (Case::Spread { keyed: true }, &[256, 1_000]),
+    (Case::NoOp, &[64, 256, 1_000]),
+];
+const PEER_CASES: [(Case, &[usize]); 2] = [(Case::HOT, &[1, 64, 256]), (Case::SPREAD, &[1, 64, 256])];
 
 #[tokio::main]
 async fn main() {
+    let began = Instant::now();
     let options = Options::from_arguments();
+    let mut results = Results::new();
+    on_mongodb(&options, &mut results).await;
+    on_redb(&options, &mut results).await;
+    peers(&options, &mut results).await;
+    println!("{}", results.tables());
+    if let Some(path) = options.json {
+        std::fs::write(path, results.json()).unwrap();
+    }
+    if let Some(path) = options.results {
+        std::fs::write(path, results.document()).unwrap();
+    }
+    eprintln!("measured in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);
+}
+
+/// What shares the replica set, which is gone before anything else is measured.
+async fn on_mongodb(options: &Options, results: &mut Results) {
+    let raw_rows = options.rows(mongodb_driver::NAME, &RAW_CASES);
+    let rows = options.rows(ON_MONGODB, &API_CASES);
+    let wants = |what| options.wants(ON_MONGODB, what);
+    if raw_rows.is_empty() && rows.is_empty() && ![MEMORY, OVERLOAD, FAIRNESS].into_iter().any(wants) {
+        return;
+    }
     let set = ReplicaSet::start(3).await;
     let mongods: Vec<u32> = (0..3).filter_map(|i| set.pid(i)).collect();
-    let mut report = Report::default();
-    for (case, counters, clients) in [
-        ("hot", 1, 1),
-        ("hot", 1, 64),
-        ("hot", 1, 256),
-        ("10,000 counters", COUNTERS, 64),
-        ("10,000 counters", COUNTERS, 256),
-    ] {
-        if options.wants("raw driver", case, clients) {
-            let driver = Driver::connect(&set.uri()).await;
-            let callers = (0..clients).map(|client| driver.caller(client, counters)).collect();
-            let (latencies, spent) = measure(callers, || Usage::of(&[], &mongods)).await;
-            report.add(Row::new("raw driver", case, clients, MEASURED, latencies, spent));
+    let driver = Driver::connect(&set.uri(), &mongods).await;
+    results.rows.measure(&driver, raw_rows).await;
+    let store = Store::in_mongodb(&set.uri());
+    if !rows.is_empty() || wants(FAIRNESS) {
+        let api = CounterApi::start(ON_MONGODB, &store, &mongods, &[]).await;
+        api.make_counters().await;
+        results.rows.measure(&api, rows).await;
+        if wants(FAIRNESS) {
+            let replica = Service::on(&store, &[]).await;
+            results.fairness.extend(Fairness::measure(&api, Some(&replica)).await);
         }
     }
-    for kind in [Kind::Mongodb, Kind::Redb] {
-        let (name, store, database) = match kind {
-            Kind::Mongodb => ("MongoDB", Store::in_mongodb(&set.uri()), mongods.clone()),
-            Kind::Redb => ("redb", Store::fresh(kind).await, Vec::new()),
-        };
-        let cases: Vec<_> = cases().filter(|(case, clients)| options.wants(name, case.name(), *clients)).collect();
-        if cases.is_empty() {
-            continue;
-        }
-        let service = Service::on(&store, &[("COUNTER_COUNTERS_PER_USER", "1000000")]).await;
-        let token = client::register(service.address()).await;
-        client::make_counters(service.address(), &token, COUNTERS).await;
-        for (wanted, clients) in cases {
-            let mut callers = Vec::new();
-            for client in 0..clients {
-                callers.push(Http::connect(service.address(), &token, wanted, client, COUNTERS).await);
-            }
-            let (latencies, spent) = measure(callers, || Usage::of(&[service.id()], &database)).await;
-            report.add(Row::new(name, wanted.name(), clients, MEASURED, latencies, spent));
+    if wants(OVERLOAD) {
+        let store = Store::in_mongodb(&set.uri());
+        let api = CounterApi::start(ON_MONGODB, &store, &mongods, &[("COUNTER_MAX_QUEUE", MAX_QUEUE)]).await;
+        api.make_counters().await;
+        for pace in [Pace::Slowed, Pace::AsItIs] {
+            results.overload.push(Overload::measure(&api, &store, pace).await);
         }
     }
-    println!("{}", report.table());
-    if let Some(path) = options.json {
-        std::fs::write(path, report.json()).unwrap();
+    if wants(MEMORY) {
+        let api = CounterApi::start(ON_MONGODB, &Store::in_mongodb(&set.uri()), &mongods, &[]).await;
+        results.memory.push(Memory::measure(&api).await);
     }
 }
 
-/// `[--json FILE] [WORDS]`: rows whose `subject, case, clients` holds the words, or all of them.
-#[derive(Default)]
-struct Options {
-    json: Option<String>,
-    words: Option<String>,
-}
-
-impl Options {
-    fn from_arguments() -> Self {
-        let mut options = Self::default();
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--json" => options.json = arguments.next(),
-                // Cargo tells every bench that it is one.
-                "--bench" => {}
-                words => options.words = Some(words.to_owned()),
-            }
+async fn on_redb(options: &Options, results: &mut Results) {
+    let rows = options.rows(ON_REDB, &API_CASES);
+    if !rows.is_empty() || options.wants(ON_REDB, FAIRNESS) {
+        let api = CounterApi::start(ON_REDB, &Store::fresh(Kind::Redb).await, &[], &[]).await;
+        api.make_counters().await;
+        results.rows.measure(&api, rows).await;
+        if options.wants(ON_REDB, FAIRNESS) {
+            results.fairness.extend(Fairness::measure(&api, None).await);
         }
-        options
     }
-
-    fn wants(&self, subject: &str, case: &str, clients: usize) -> bool {
-        let row = format!("{subject}, {case}, {clients} clients");
-        self.words.as_ref().is_none_or(|words| row.contains(words.as_str()))
+    if options.wants(ON_REDB, MEMORY) {
+        let api = CounterApi::start(ON_REDB, &Store::fresh(Kind::Redb).await, &[], &[]).await;
+        results.memory.push(Memory::measure(&api).await);
     }
 }
 
-fn cases() -> impl Iterator<Item = (Wanted, usize)> {
-    let rows = [
-        (Wanted::Refusal, &[64, 256, 1_000][..]),
-        (Wanted::Hot { keyed: false }, &[1, 64, 256, 1_000]),
-        (Wanted::Hot { keyed: true }, &[256, 1_000]),
-        (Wanted::Spread { keyed: false }, &[64, 256, 1_000]),
-        (Wanted::Spread { keyed: true }, &[256, 1_000]),
-    ];
-    rows.into_iter().flat_map(|(wanted, clients)| clients.iter().map(move |clients| (wanted, *clients)))
-}
-
-/// Runs the callers through the warm-up and the measured time. Answers the latencies of the calls that ended in the latter,
-/// and what that time cost.
-async fn measure<C: Caller>(callers: Vec<C>, usage: impl Fn() -> Usage) -> (Vec<Duration>, Usage) {
-    let begin = Instant::now() + WARM_UP;
-    let end = begin + MEASURED;
-    let tasks: Vec<_> = callers
-        .into_iter()
-        .map(|mut caller| {
-            tokio::spawn(async move {
-                let mut latencies = Vec::new();
-                for call in 0.. {
-                    let started = Instant::now();
-                    if started >= end {
-                        break;
-                    }
-                    caller.call(call).await;
-                    if started >= begin {
-                        latencies.push(started.elapsed());
-                    }
-                }
-                latencies
-            })
-        })
-        .collect();
-    tokio::time::sleep_until(begin.into()).await;
-    let before = usage();
-    tokio::time::sleep_until(end.into()).await;
-    let spent = usage().since(&before);
-    let mut latencies = Vec::new();
-    for task in tasks {
-        latencies.extend(task.await.unwrap());
+async fn peers(options: &Options, results: &mut Results) {
+    let rows = options.rows(redis::NAME, &PEER_CASES);
+    if !rows.is_empty() {
+        results.rows.measure(&Redis::start().await, rows).await;
     }
-    (latencies, spent)
+    let rows = options.rows(postgresql::NAME, &PEER_CASES);
+    if !rows.is_empty() {
+        results.rows.measure(&Postgresql::start().await, rows).await;
+    }
 }

@@ -300,7 +300,7 @@ fn mongod() -> PathBuf {
 
 /// A free port below those that the system hands out for outgoing connections, so that a member which is started again
 /// finds its own port free.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 10_000;
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();

@@ -1,0 +1,124 @@
+//! All that was measured in one run, as tables and as JSON.
+
+use serde::Serialize;
+
+use crate::facts::Facts;
+use crate::fairness::Fairness;
+use crate::memory::Memory;
+use crate::overload::Overload;
+use crate::rows::Rows;
+use crate::targets::{Target, targets};
+
+const INTRODUCTION: &str = "\
+# Results of the benchmark
+
+<!-- Written by `make bench`. -->
+
+One run of `make bench`: every subject on the same machine, one after the other, with the load generator, the service and the
+databases on the same cores. **Compare ratios within the run, never figures between runs or machines.** The service writes its
+metrics and logs as it does in production.
+";
+
+const SUBJECTS: &str = "\
+## What is measured
+
+| subject | what it does for a call | how durable |
+|---|---|---|
+| raw driver | `findOneAndUpdate` with `$inc` by MongoDB's Rust driver, up to 256 connections, no service between: what anybody would write | on the disks of a majority of three |
+| counter-api on MongoDB | `POST /v1/next` or `POST /v1/counters/{name}/next` over HTTP, token checked, on the same replica set | on the disks of a majority of three |
+| counter-api on redb | the same on the embedded store | on one disk |
+| Redis | `INCR`, `appendonly yes`, `appendfsync always` | on one disk |
+| PostgreSQL | prepared `UPDATE … SET value = value + 1 … RETURNING value`, `fsync` and `synchronous_commit` on, `max_connections` 300, else as it comes | on one disk |
+
+Redis and PostgreSQL keep one copy on one disk, and their clients speak to them directly; they have neither users, tokens, HTTP
+nor idempotency keys. The service on MongoDB answers when a majority of three has the number on disk.
+
+The cases: *hot* is one counter that all clients call; *10,000 counters* spreads their calls over so many; *keyed* sends a fresh
+`Idempotency-Key` with each call; *no-op* is a call that passes the same middleware and token check and is then refused for
+a wrong parameter, so it is what the HTTP side can do by itself. One client is one connection that calls again as soon as it has
+its answer (a closed loop), so latencies are those at saturation. Each row is measured for 5 seconds after a warm-up.
+";
+
+/// All that was measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    pub(crate) facts: Facts,
+    pub(crate) rows: Rows,
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) overload: Vec<Overload>,
+    pub(crate) fairness: Vec<Fairness>,
+}
+
+impl Results {
+    /// Nothing yet.
+    pub(crate) fn new() -> Self {
+        let facts = Facts::gather();
+        Self { facts, rows: Rows::default(), memory: Vec::new(), overload: Vec::new(), fairness: Vec::new() }
+    }
+
+    /// Everything in JSON.
+    pub(crate) fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Everything<'a> {
+            #[serde(flatten)]
+            results: &'a Results,
+            targets: Vec<Target>,
+        }
+        serde_json::to_string_pretty(&Everything { results: self, targets: targets(self) }).unwrap() + "\n"
+    }
+
+    /// The document for those who were not there.
+    pub(crate) fn document(&self) -> String {
+        format!("{INTRODUCTION}\n{}\n{SUBJECTS}\n{}", self.facts.table(), self.tables())
+    }
+
+    /// What was measured.
+    pub(crate) fn tables(&self) -> String {
+        let mut text = String::new();
+        let mut section = |title: &str, explained: &str, table: String| {
+            text.push_str(&format!("## {title}\n\n{explained}\n\n{table}\n"));
+        };
+        section(
+            "Targets",
+            "Figures of this run, from the tables below. Faults, failovers and restarts are tested elsewhere.",
+            Target::table(&targets(self)),
+        );
+        if !self.rows.is_empty() {
+            section(
+                "Calls a second",
+                "*× raw driver*: against the raw driver at its best number of clients in the same case. *Of the HTTP limit*: against \
+                 the same\nservice's no-op at its best. CPU seconds are those of all processes of the service or the database \
+                 in the measured time.",
+                self.rows.table(),
+            );
+        }
+        if !self.memory.is_empty() {
+            section(
+                "Memory",
+                "Resident memory of the service after so many distinct counters were called once each, by 1,000 clients whose \
+                 connections are\nopen from 10,000 on.",
+                Memory::table(&self.memory),
+            );
+        }
+        if !self.overload.is_empty() {
+            section(
+                "Overload",
+                "Open loop on MongoDB, 10,000 counters: calls are sent at three times the peak of a closed loop, whether or not answers come; \
+                 at most 4,000\nmay wait, the others are refused with `overloaded`. Times are from when a call was due. *Burned*: \
+                 what the counters rose by and nobody got.\nThe generator takes its part of the same cores: with the store as it is, \
+                 they are busy at the peak already, so refusing takes from serving.\nHence the row with a slowed store (every commit waits in the \
+                 primary), where the store and not the CPU is what limits the rate.",
+                Overload::table(&self.overload),
+            );
+        }
+        if !self.fairness.is_empty() {
+            section(
+                "Fairness",
+                "Four other users, each with one client and a counter of its own, beside the load of one user. The load spread over \
+                 10,000 counters\nshows what is owed to the busy cores alone.",
+                Fairness::table(&self.fairness),
+            );
+        }
+        text
+    }
+}
