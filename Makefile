@@ -38,8 +38,10 @@ integration: ## Run unit and integration tests on both stores
 property: ## Property tests of the running service, from its OpenAPI file
 	scripts/run-schemathesis
 
-bench: tools ## Measure throughput beside the raw driver and the HTTP limit (about 12 minutes, release build included)
-	cargo bench --locked --bench throughput
+bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
+	scripts/install-mongod
+	scripts/install-bench-tools
+	ulimit -n "$$(ulimit -Hn)"; cargo bench --locked --bench throughput -- --json target/bench.json --results loadtest/RESULTS.md
 
 reference: ## Write the documents that the binary prints: settings, metrics, errors
 	cargo build --locked

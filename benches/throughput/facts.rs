@@ -38,9 +38,9 @@ impl Facts {
         let mut versions = BTreeMap::from([
             ("counter-api", env!("CARGO_PKG_VERSION").to_owned()),
             ("rustc", output("rustc", &["--version"])),
-            ("mongod", output(&root.join(".tools/mongod/bin/mongod"), &["--version"])),
-            ("Redis", output(&tool("redis-server"), &["--version"])),
-            ("PostgreSQL", output(&tool("postgres"), &["--version"])),
+            ("mongod", output(root.join(".tools/mongod/bin/mongod"), &["--version"])),
+            ("Redis", output(tool("redis-server"), &["--version"])),
+            ("PostgreSQL", output(tool("postgres"), &["--version"])),
         ]);
         let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap();
         versions.extend(CRATES.map(|name| (name, locked(&lock, name))));

@@ -62,10 +62,12 @@ const PEER_CASES: [(Case, &[usize]); 2] = [(Case::HOT, &[1, 64, 256]), (Case::SP
 async fn main() {
     let began = Instant::now();
     let options = Options::from_arguments();
+    check_open_files();
     let mut results = Results::new();
     on_mongodb(&options, &mut results).await;
     on_redb(&options, &mut results).await;
     peers(&options, &mut results).await;
+    assert!(!results.is_empty(), "there is no such row");
     println!("{}", results.tables());
     if let Some(path) = options.json {
         std::fs::write(path, results.json()).unwrap();
@@ -137,4 +139,14 @@ async fn peers(options: &Options, results: &mut Results) {
     if !rows.is_empty() {
         results.rows.measure(&Postgresql::start().await, rows).await;
     }
+}
+
+/// Thousands of connections are open at once, here and in the service, which inherits the limit.
+fn check_open_files() {
+    const NEEDED: u64 = 10_000;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let limit = line.split_whitespace().nth(3).unwrap();
+    let enough = limit.parse().map_or(limit == "unlimited", |limit: u64| limit >= NEEDED);
+    assert!(enough, "{limit} open files are too few: ulimit -n {NEEDED}");
 }

@@ -66,6 +66,8 @@ pub(crate) struct Overload {
     refused_p50_s: f64,
     pub(crate) refused_p99_s: f64,
     served_p50_s: f64,
+    /// How late the generator itself was with a call: a part of the times above.
+    late_p99_s: f64,
     /// Arrivals for which no connection was free.
     not_sent: usize,
     /// Answers of the whole run, `ok` or an error's code.
@@ -107,10 +109,12 @@ impl Overload {
         let after = sum_of_counters(&database, store).await;
 
         let seconds = (to - from).as_secs_f64();
-        let within = |outcome: &str| -> Latencies {
-            let wanted = answers.iter().filter(|answer| answer.outcome == outcome && (from..to).contains(&answer.at));
+        let measured = || answers.iter().filter(|answer| (from..to).contains(&answer.at));
+        let within = |outcome: &str| {
+            let wanted = measured().filter(|answer| answer.outcome == outcome);
             Latencies::new(wanted.map(|answer| answer.at - answer.due).collect())
         };
+        let late = Latencies::new(measured().map(|answer| answer.sent - answer.due).collect());
         let (served, refused) = (within("ok"), within("overloaded"));
         let mut outcomes = BTreeMap::new();
         for answer in &answers {
@@ -128,6 +132,7 @@ impl Overload {
             refused_p50_s: refused.percentile(50),
             refused_p99_s: refused.percentile(99),
             served_p50_s: served.percentile(50),
+            late_p99_s: late.percentile(99),
             not_sent,
             outcomes,
             burned: after - before - got,
@@ -151,14 +156,14 @@ impl Overload {
 
     pub(crate) fn table(all: &[Self]) -> String {
         let mut table = String::from(
-            "| store | peak calls/s | at clients | sent/s | served/s | of the peak | refused/s | to refuse: p50 ms | p99 ms | to serve: p50 ms | burned | not sent | all answers | cores: generator | service | database |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|---:|---:|\n",
+            "| store | peak calls/s | at clients | sent/s | served/s | of the peak | refused/s | to refuse: p50 ms | p99 ms | to serve: p50 ms | sent late: p99 ms | burned | not sent | all answers | cores: generator | service | database |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---:|---:|---:|\n",
         );
         for row in all {
             let outcomes: Vec<String> =
                 row.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
             table.push_str(&format!(
-                "| {} | {:.0} | {} | {:.0} | {:.0} | {:.0} % | {:.0} | {:.2} | {:.2} | {:.0} | {} | {} | {} | {:.2} | {:.2} | {:.2} |\n",
+                "| {} | {:.0} | {} | {:.0} | {:.0} | {:.0} % | {:.0} | {:.2} | {:.2} | {:.0} | {:.2} | {} | {} | {} | {:.2} | {:.2} | {:.2} |\n",
                 row.pace.name(),
                 row.peak_per_second,
                 row.peak_clients,
@@ -169,6 +174,7 @@ impl Overload {
                 row.refused_p50_s * 1e3,
                 row.refused_p99_s * 1e3,
                 row.served_p50_s * 1e3,
+                row.late_p99_s * 1e3,
                 row.burned,
                 row.not_sent,
                 outcomes.join(", "),
@@ -230,6 +236,7 @@ struct OpenLoop {
 
 struct Answer {
     due: Instant,
+    sent: Instant,
     at: Instant,
     /// `ok` or an error's code.
     outcome: String,
@@ -261,6 +268,7 @@ impl OpenLoop {
         let path = path_of(Case::SPREAD.counter(0, self.sent));
         let idle = self.idle.clone();
         self.calls.spawn(async move {
+            let sent = Instant::now();
             let (status, body) = connection.post(&path, None).await;
             let at = Instant::now();
             idle.lock().unwrap().push(connection);
@@ -270,7 +278,7 @@ impl OpenLoop {
                 let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
                 problem["code"].as_str().unwrap().to_owned()
             };
-            Answer { due, at, outcome }
+            Answer { due, sent, at, outcome }
         });
     }
 }

@@ -56,6 +56,10 @@ impl Results {
         Self { facts, rows: Rows::default(), memory: Vec::new(), overload: Vec::new(), fairness: Vec::new() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.memory.is_empty() && self.overload.is_empty() && self.fairness.is_empty()
+    }
+
     /// Everything in JSON.
     pub(crate) fn json(&self) -> String {
         #[derive(Serialize)]
@@ -104,7 +108,7 @@ impl Results {
             section(
                 "Overload",
                 "Open loop on MongoDB, 10,000 counters: calls are sent at three times the peak of a closed loop, whether or not answers come; \
-                 at most 4,000\nmay wait, the others are refused with `overloaded`. Times are from when a call was due. *Burned*: \
+                 at most 4,000\nmay wait, the others are refused with `overloaded`. Times are from when a call was due, so they hold how late the generator sent it. *Burned*: \
                  what the counters rose by and nobody got.\nThe generator takes its part of the same cores: with the store as it is, \
                  they are busy at the peak already, so refusing takes from serving.\nHence the row with a slowed store (every commit waits in the \
                  primary), where the store and not the CPU is what limits the rate.",

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::fairness::{HOT, HOT_ELSEWHERE, NOBODY};
+use crate::fairness::{HOT, HOT_ELSEWHERE, NOBODY, SPREAD};
 use crate::overload::Pace;
 use crate::results::Results;
 use crate::rows::Row;
@@ -14,18 +14,30 @@ use crate::subjects::mongodb_driver;
 #[derive(Debug, Serialize)]
 pub(crate) struct Target {
     what: String,
-    target: String,
+    bound: Bound,
+    target: f64,
+    unit: Unit,
     /// Nothing where it was not measured.
-    measured: Option<String>,
+    measured: Option<f64>,
     met: Option<bool>,
 }
 
-/// How a figure is written.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Bound {
+    AtLeast,
+    AtMost,
+}
+
+/// What a figure is in, and how it is written.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
 enum Unit {
+    /// A ratio.
     Times,
+    /// A ratio as well.
     Percent,
-    Millis,
+    Seconds,
     Megabytes,
     Count,
 }
@@ -35,7 +47,7 @@ impl Unit {
         match self {
             Self::Times => format!("{figure:.2}×"),
             Self::Percent => format!("{:.0} %", figure * 100.0),
-            Self::Millis => format!("{:.1} ms", figure * 1e3),
+            Self::Seconds => format!("{:.1} ms", figure * 1e3),
             Self::Megabytes => format!("{figure:.1} MB"),
             Self::Count => format!("{figure:.0}"),
         }
@@ -43,21 +55,13 @@ impl Unit {
 }
 
 fn at_least(what: impl Into<String>, target: f64, unit: Unit, measured: Option<f64>) -> Target {
-    Target {
-        what: what.into(),
-        target: format!("at least {}", unit.text(target)),
-        measured: measured.map(|measured| unit.text(measured)),
-        met: measured.map(|measured| measured >= target),
-    }
+    let met = measured.map(|measured| measured >= target);
+    Target { what: what.into(), bound: Bound::AtLeast, target, unit, measured, met }
 }
 
 fn at_most(what: impl Into<String>, target: f64, unit: Unit, measured: Option<f64>) -> Target {
-    Target {
-        what: what.into(),
-        target: format!("at most {}", unit.text(target)),
-        measured: measured.map(|measured| unit.text(measured)),
-        met: measured.map(|measured| measured <= target),
-    }
+    let met = measured.map(|measured| measured <= target);
+    Target { what: what.into(), bound: Bound::AtMost, target, unit, measured, met }
 }
 
 /// Every target that the bench can measure.
@@ -122,7 +126,7 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
         let name = format!("MongoDB, at 3× capacity, {store}");
         targets.push(at_least(format!("{name}: goodput against the peak"), 0.9, Unit::Percent, goodput));
         let refused = overload.map(|overload| overload.refused_p99_s);
-        targets.push(at_most("the same: p99 of the time to refuse", 0.05, Unit::Millis, refused));
+        targets.push(at_most("the same: p99 of the time to refuse", 0.05, Unit::Seconds, refused));
         let burned = overload.map(|overload| overload.burned as f64);
         targets.push(at_most("the same: burned numbers", 0.0, Unit::Count, burned));
         let unknown = overload.map(|overload| overload.unknown() as f64);
@@ -130,9 +134,10 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
     }
     for (subject, beside) in [(ON_MONGODB, HOT), (ON_MONGODB, HOT_ELSEWHERE), (ON_REDB, HOT)] {
         let row = results.fairness.iter().find(|row| row.subject == subject && row.beside == beside);
-        let ratio = row.and_then(|row| row.ratio(&results.fairness, NOBODY));
+        let ratio = |to| row.and_then(|row| row.ratio(&results.fairness, to));
         let what = format!("{subject}: p99 of other users beside {beside}, against without");
-        targets.push(at_most(what, 2.0, Unit::Times, ratio));
+        targets.push(at_most(what, 2.0, Unit::Times, ratio(NOBODY)));
+        targets.push(at_most(format!("the same, against beside {SPREAD}"), 2.0, Unit::Times, ratio(SPREAD)));
     }
     targets
 }
@@ -141,13 +146,18 @@ impl Target {
     pub(crate) fn table(all: &[Self]) -> String {
         let mut table = String::from("| what | target | measured | |\n|---|---|---:|---|\n");
         for target in all {
-            let verdict = match target.met {
-                Some(true) => "ok",
-                Some(false) => "**missed**",
-                None => "not run",
+            let Some(measured) = target.measured else { continue };
+            let bound = match target.bound {
+                Bound::AtLeast => "at least",
+                Bound::AtMost => "at most",
             };
-            let measured = target.measured.as_deref().unwrap_or("");
-            table.push_str(&format!("| {} | {} | {measured} | {verdict} |\n", target.what, target.target));
+            let (target_text, measured) = (target.unit.text(target.target), target.unit.text(measured));
+            let verdict = if target.met == Some(true) { "ok" } else { "**missed**" };
+            table.push_str(&format!("| {} | {bound} {target_text} | {measured} | {verdict} |\n", target.what));
+        }
+        let others = all.iter().filter(|target| target.measured.is_none()).count();
+        if others > 0 {
+            table.push_str(&format!("\nNot measured in this run: {others} of {}.\n", all.len()));
         }
         table
     }
