@@ -41,6 +41,7 @@ property: ## Property tests of the running service, from its OpenAPI file
 bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
 	scripts/install-mongod
 	scripts/install-bench-tools
+	@echo 'make bench: about 12 minutes after a release build; the machine should have nothing else to do'
 	ulimit -n "$$(ulimit -Hn)"; cargo bench --locked --bench throughput -- --json target/bench.json --results loadtest/RESULTS.md
 
 reference: ## Write the documents that the binary prints: settings, metrics, errors

@@ -44,8 +44,10 @@ impl Fairness {
         let mut all = Vec::new();
         for (beside, load, from) in beside {
             let mut clients = Vec::new();
-            for client in 0..load.map_or(0, |_| CLIENTS) {
-                clients.push(api.caller(load.unwrap_or(Case::HOT), client).await);
+            if let Some(case) = load {
+                for client in 0..CLIENTS {
+                    clients.push(api.caller(case, client).await);
+                }
             }
             let mut callers = Vec::new();
             for (client, other) in others.iter().enumerate() {

@@ -32,7 +32,7 @@ use std::time::Instant;
 use fairness::Fairness;
 use memory::Memory;
 use options::Options;
-use overload::{MAX_QUEUE, Overload, Pace};
+use overload::{Overload, Pace};
 use results::Results;
 use subjects::Case;
 use subjects::counter_api::{CounterApi, ON_MONGODB, ON_REDB};
@@ -102,7 +102,7 @@ async fn on_mongodb(options: &Options, results: &mut Results) {
     }
     if wants(OVERLOAD) {
         let store = Store::in_mongodb(&set.uri());
-        let api = CounterApi::start(ON_MONGODB, &store, &mongods, &[("COUNTER_MAX_QUEUE", MAX_QUEUE)]).await;
+        let api = CounterApi::start(ON_MONGODB, &store, &mongods, &overload::SETTINGS).await;
         api.make_counters().await;
         for pace in [Pace::Slowed, Pace::AsItIs] {
             results.overload.push(Overload::measure(&api, &store, pace).await);
@@ -143,7 +143,7 @@ async fn peers(options: &Options, results: &mut Results) {
 
 /// Thousands of connections are open at once, here and in the service, which inherits the limit.
 fn check_open_files() {
-    const NEEDED: u64 = 10_000;
+    const NEEDED: u64 = 12_000;
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let limit = line.split_whitespace().nth(3).unwrap();

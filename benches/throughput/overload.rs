@@ -20,11 +20,13 @@ use crate::support::stores::Store;
 use crate::usage::{Usage, cpu};
 
 /// Calls that may wait in the service.
-pub(crate) const MAX_QUEUE: &str = "4000";
+const MAX_QUEUE: &str = "4000";
+/// What the service is told: that, and to take all connections of the open loop.
+pub(crate) const SETTINGS: [(&str, &str); 2] = [("COUNTER_MAX_QUEUE", MAX_QUEUE), ("COUNTER_MAX_CONNECTIONS", "20000")];
 /// Clients of the closed loops that find the peak: no more than may wait, or some would be refused.
 const PEAK_CLIENTS: [usize; 2] = [2_000, 4_000];
 /// Connections of the open loop: what may wait, what is under way and what is being refused, with room to spare.
-const CONNECTIONS: usize = 8_000;
+const CONNECTIONS: usize = 10_000;
 /// Arrivals, as a multiple of the peak.
 const TIMES: f64 = 3.0;
 const PEAK_MEASURED: Duration = Duration::from_secs(5);

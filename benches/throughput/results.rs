@@ -82,47 +82,44 @@ impl Results {
         let mut section = |title: &str, explained: &str, table: String| {
             text.push_str(&format!("## {title}\n\n{explained}\n\n{table}\n"));
         };
-        section(
-            "Targets",
-            "Figures of this run, from the tables below. Faults, failovers and restarts are tested elsewhere.",
-            Target::table(&targets(self)),
-        );
+        section("Targets", TARGETS, Target::table(&targets(self)));
         if !self.rows.is_empty() {
-            section(
-                "Calls a second",
-                "*× raw driver*: against the raw driver at its best number of clients in the same case. *Of the HTTP limit*: against \
-                 the same\nservice's no-op at its best. CPU seconds are those of all processes of the service or the database \
-                 in the measured time.",
-                self.rows.table(),
-            );
+            section("Calls a second", ROWS, self.rows.table());
         }
         if !self.memory.is_empty() {
-            section(
-                "Memory",
-                "Resident memory of the service after so many distinct counters were called once each, by 1,000 clients whose \
-                 connections are\nopen from 10,000 on.",
-                Memory::table(&self.memory),
-            );
+            section("Memory", MEMORY, Memory::table(&self.memory));
         }
         if !self.overload.is_empty() {
-            section(
-                "Overload",
-                "Open loop on MongoDB, 10,000 counters: calls are sent at three times the peak of a closed loop, whether or not answers come; \
-                 at most 4,000\nmay wait, the others are refused with `overloaded`. Times are from when a call was due, so they hold how late the generator sent it. *Burned*: \
-                 what the counters rose by and nobody got.\nThe generator takes its part of the same cores: with the store as it is, \
-                 they are busy at the peak already, so refusing takes from serving.\nHence the row with a slowed store (every commit waits in the \
-                 primary), where the store and not the CPU is what limits the rate.",
-                Overload::table(&self.overload),
-            );
+            section("Overload", OVERLOAD, Overload::table(&self.overload));
         }
         if !self.fairness.is_empty() {
-            section(
-                "Fairness",
-                "Four other users, each with one client and a counter of its own, beside the load of one user. The load spread over \
-                 10,000 counters\nshows what is owed to the busy cores alone.",
-                Fairness::table(&self.fairness),
-            );
+            section("Fairness", FAIRNESS, Fairness::table(&self.fairness));
         }
         text
     }
 }
+
+const TARGETS: &str = "\
+Figures of this run, from the tables below. Faults, failovers and restarts are tested elsewhere.";
+
+const ROWS: &str = "\
+*× raw driver*: against the raw driver at its best number of clients in the same case. *Of the HTTP limit*: against the same
+service's no-op at its best. CPU seconds are those of all processes of the service or the database in the measured time.";
+
+const MEMORY: &str = "\
+Resident memory of the service after so many distinct counters were called once each, by 1,000 clients whose connections are
+open from 10,000 on.";
+
+const OVERLOAD: &str = "\
+Open loop on MongoDB, 10,000 counters: calls are sent at three times the peak of a closed loop, whether or not answers come; at
+most 4,000 may wait, the others are refused with `overloaded`. Times are from when a call was due, so they hold how late the
+generator sent it. *Burned*: what the counters rose by and nobody got. *Not sent*: calls for which none of 10,000 connections
+was free.
+
+The generator takes its part of the same cores: with the store as it is, they are busy at the peak already, so refusing takes
+from serving. Hence the row with a slowed store (every commit waits in the primary), where the store and not the CPU is what
+limits the rate.";
+
+const FAIRNESS: &str = "\
+Four other users, each with one client and a counter of its own, beside the load of one user. The load spread over 10,000
+counters shows what is owed to the busy cores alone.";
