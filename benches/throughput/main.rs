@@ -27,6 +27,8 @@ mod subjects;
 mod targets;
 mod usage;
 
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::Instant;
 
 use fairness::Fairness;
@@ -63,6 +65,9 @@ async fn main() {
     let began = Instant::now();
     let options = Options::from_arguments();
     check_open_files();
+    for path in [&options.json, &options.results].into_iter().flatten() {
+        check_writable(Path::new(path));
+    }
     let mut results = Results::new();
     on_mongodb(&options, &mut results).await;
     on_redb(&options, &mut results).await;
@@ -70,10 +75,10 @@ async fn main() {
     assert!(!results.is_empty(), "there is no such row");
     println!("{}", results.tables());
     if let Some(path) = options.json {
-        std::fs::write(path, results.json()).unwrap();
+        fs::write(path, results.json()).unwrap();
     }
     if let Some(path) = options.results {
-        std::fs::write(path, results.document()).unwrap();
+        fs::write(path, results.document()).unwrap();
     }
     eprintln!("measured in {:.1} minutes", began.elapsed().as_secs_f64() / 60.0);
 }
@@ -144,9 +149,17 @@ async fn peers(options: &Options, results: &mut Results) {
 /// Thousands of connections are open at once, here and in the service, which inherits the limit.
 fn check_open_files() {
     const NEEDED: u64 = 12_000;
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let limit = line.split_whitespace().nth(3).unwrap();
     let enough = limit.parse().map_or(limit == "unlimited", |limit: u64| limit >= NEEDED);
     assert!(enough, "{limit} open files are too few: ulimit -n {NEEDED}");
+}
+
+/// Finds out before anything is measured. What is there stays until there is something better.
+fn check_writable(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    if let Err(error) = File::options().append(true).create(true).open(path) {
+        panic!("{}: {error}", path.display());
+    }
 }

@@ -137,7 +137,7 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
         let ratio = |to| row.and_then(|row| row.ratio(&results.fairness, to));
         let what = format!("{subject}: p99 of other users beside {beside}, against without");
         targets.push(at_most(what, 2.0, Unit::Times, ratio(NOBODY)));
-        targets.push(at_most(format!("the same, against beside {SPREAD}"), 2.0, Unit::Times, ratio(SPREAD)));
+        targets.push(at_most(format!("the same, against {SPREAD}"), 2.0, Unit::Times, ratio(SPREAD)));
     }
     targets
 }
