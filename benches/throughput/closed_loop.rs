@@ -67,7 +67,8 @@ pub(crate) async fn measure<C: Caller>(callers: Vec<C>, measured: Duration, usag
                         latencies.push(started.elapsed());
                     }
                 }
-                latencies
+                // The connection stays open until the usage has been read.
+                (latencies, caller)
             })
         })
         .collect();
@@ -77,7 +78,7 @@ pub(crate) async fn measure<C: Caller>(callers: Vec<C>, measured: Duration, usag
     let spent = usage().since(&before);
     let mut latencies = Vec::new();
     for task in tasks {
-        latencies.extend(task.await.unwrap());
+        latencies.extend(task.await.unwrap().0);
     }
     Measured { latencies: Latencies::new(latencies), spent, seconds: measured.as_secs_f64() }
 }

@@ -34,12 +34,11 @@ impl Usage {
     }
 }
 
-/// CPU seconds that these processes have used together.
+/// CPU seconds that these processes have used together, and children of theirs that have ended.
 pub(crate) fn cpu(pids: &[u32]) -> f64 {
     let ticks = |pid: &u32| {
-        let fields = stat(*pid)?;
-        // utime and stime, the 14th and 15th field of all.
-        Some(fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap())
+        // utime, stime, cutime and cstime: from the 14th field of all.
+        Some(stat(*pid)?[11..15].iter().map(|field| field.parse::<f64>().unwrap()).sum::<f64>())
     };
     pids.iter().filter_map(ticks).sum::<f64>() / TICKS
 }
