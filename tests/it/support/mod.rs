@@ -1,6 +1,7 @@
 //! What the tests share: starting the service and its databases, and speaking to it.
 
 pub(crate) mod client;
+pub(crate) mod history;
 pub(crate) mod load;
 pub(crate) mod mongod;
 pub(crate) mod openapi;
