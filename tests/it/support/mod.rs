@@ -8,6 +8,7 @@ pub(crate) mod openapi;
 pub(crate) mod otlp;
 pub(crate) mod process;
 pub(crate) mod prometheus;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod service;
 pub(crate) mod stores;

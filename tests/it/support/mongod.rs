@@ -18,6 +18,8 @@ use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, ServerAddress};
 
+use super::proxy::{Mode, Proxy};
+
 const SET: &str = "rs0";
 /// How long servers may take to start or to elect a primary, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,6 +34,7 @@ pub(crate) struct ReplicaSet {
 
 struct Member {
     port: u16,
+    proxy: Option<Proxy>,
     dir: PathBuf,
     process: Option<Child>,
 }
@@ -39,12 +42,23 @@ struct Member {
 impl ReplicaSet {
     /// Starts a set of so many members and waits until it has a primary and every other member is a secondary.
     pub(crate) async fn start(members: usize) -> Self {
+        Self::launch(members, true).initiated().await
+    }
+
+    /// The same with a proxy before each member, which passes everything for now.
+    pub(crate) async fn start_behind_proxies(members: usize) -> Self {
         let mut set = Self::launch(members, true);
+        for member in &mut set.members {
+            member.proxy = Some(Proxy::before(member.port));
+        }
+        set.initiated().await
+    }
+
+    async fn initiated(mut self) -> Self {
+        let set = &mut self;
         set.wait_until_all_answer().await;
-        let addresses: Vec<Document> = (0i32..)
-            .zip(&set.members)
-            .map(|(id, member)| doc! { "_id": id, "host": format!("127.0.0.1:{}", member.port) })
-            .collect();
+        let addresses: Vec<Document> =
+            (0i32..).zip(&set.members).map(|(id, member)| doc! { "_id": id, "host": member.address() }).collect();
         // Elections within about a second, where the defaults take more than ten.
         let config = doc! {
             "_id": SET,
@@ -54,7 +68,7 @@ impl ReplicaSet {
         let initiated = admin(set.members[0].port, doc! { "replSetInitiate": config }, PATIENCE).await;
         assert!(initiated.is_some(), "the replica set refused its configuration:\n{}", set.logs());
         set.wait_until_healthy().await;
-        set
+        self
     }
 
     /// Starts one server outside of any replica set.
@@ -71,8 +85,9 @@ impl ReplicaSet {
             sweep();
         }
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mongod-{}-{number}", std::process::id()));
-        let members =
-            (0..members).map(|i| Member { port: free_port(), dir: dir.join(i.to_string()), process: None }).collect();
+        let members = (0..members)
+            .map(|i| Member { port: free_port(), proxy: None, dir: dir.join(i.to_string()), process: None })
+            .collect();
         let mut set = Self { dir, members, replicated };
         for i in 0..set.members.len() {
             set.spawn(i);
@@ -82,9 +97,14 @@ impl ReplicaSet {
 
     /// A connection string that names every member.
     pub(crate) fn uri(&self) -> String {
-        let hosts: Vec<String> = self.members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect();
+        let hosts: Vec<String> = self.members.iter().map(Member::address).collect();
         let options = if self.replicated { format!("?replicaSet={SET}") } else { String::new() };
         format!("mongodb://{}/{options}", hosts.join(","))
+    }
+
+    /// Sets the mode of every proxy.
+    pub(crate) fn set_proxies(&self, mode: Mode) {
+        self.members.iter().filter_map(|member| member.proxy.as_ref()).for_each(|proxy| proxy.set(mode));
     }
 
     /// Which member is the primary now; waits until there is one.
@@ -256,6 +276,11 @@ impl Drop for ReplicaSet {
 }
 
 impl Member {
+    /// Where clients and other members find it.
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.proxy.as_ref().map_or(self.port, Proxy::port))
+    }
+
     fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
