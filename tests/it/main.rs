@@ -5,6 +5,7 @@
 //! (`support/openapi.rs`).
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
+mod chaos;
 mod contract;
 mod crash;
 mod faults;

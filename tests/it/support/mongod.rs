@@ -102,9 +102,9 @@ impl ReplicaSet {
         format!("mongodb://{}/{options}", hosts.join(","))
     }
 
-    /// Sets the mode of every proxy.
-    pub(crate) fn set_proxies(&self, mode: Mode) {
-        self.members.iter().filter_map(|member| member.proxy.as_ref()).for_each(|proxy| proxy.set(mode));
+    /// Sets the mode of a member's proxy.
+    pub(crate) fn set_proxy(&self, i: usize, mode: Mode) {
+        self.members[i].proxy.as_ref().expect("the set is behind proxies").set(mode);
     }
 
     /// Which member is the primary now; waits until there is one.
@@ -140,6 +140,12 @@ impl ReplicaSet {
         self.members[i].kill();
     }
 
+    /// Lets the primary give its place up for a few seconds. It may find no successor, and refuse.
+    pub(crate) async fn step_down(&self) -> bool {
+        let command = doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 2 };
+        admin(self.members[self.primary().await].port, command, Duration::from_secs(10)).await.is_some()
+    }
+
     /// Freezes a member: its connections stay open, and nothing answers.
     pub(crate) fn pause_member(&self, i: usize) {
         self.signal(i, "STOP");
@@ -165,6 +171,15 @@ impl ReplicaSet {
             if let Some(mut process) = member.process.take() {
                 process.wait().unwrap();
             }
+        }
+    }
+
+    /// Replaces one member after the other in good order, the primary last.
+    pub(crate) async fn rolling_restart(&mut self) {
+        let primary = self.primary().await;
+        for member in (0..self.members.len()).filter(|member| *member != primary).chain([primary]) {
+            self.stop_member(member);
+            self.start_all().await;
         }
     }
 

@@ -153,10 +153,10 @@ mod tests {
         let numbers = collection(&set.uri()).await;
         assert!(inserted(&numbers, 0).await);
         for (id, mode) in (1..).zip([Mode::Refuse, Mode::BlackHole, Mode::DropAnswers]) {
-            set.set_proxies(mode);
+            (0..3).for_each(|member| set.set_proxy(member, mode));
             assert!(!inserted(&numbers, id).await, "{mode:?} lets an answer through");
             set.wait_until_healthy().await;
-            set.set_proxies(Mode::Pass);
+            (0..3).for_each(|member| set.set_proxy(member, Mode::Pass));
             eventually("the proxy passes again", async || inserted(&numbers, id + 10).await.then_some(())).await;
         }
         assert_eq!(set.primary().await, primary, "an election");

@@ -1,0 +1,58 @@
+//! What happened, as a table.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::fault::{Fault, Outage};
+use crate::support::history::{Call, Findings, Operation, Outcome};
+
+/// A fault that was done, when, and what it cost.
+pub(crate) struct Done {
+    pub(crate) fault: Fault,
+    pub(crate) at: Duration,
+    pub(crate) lasted: Duration,
+    pub(crate) outage: Option<Outage>,
+}
+
+/// A run, for people.
+pub(crate) struct Report<'a> {
+    pub(crate) seed: u64,
+    pub(crate) history: &'a [Operation],
+    pub(crate) faults: &'a [Done],
+    pub(crate) findings: &'a Findings,
+    pub(crate) lasted: Duration,
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, history, faults, findings, lasted } = self;
+        writeln!(f, "seed {seed}: {} calls in {:.0} s", history.len(), lasted.as_secs_f64())?;
+        writeln!(f, "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "calls", "keyed", "done", "refused", "unknown")?;
+        let kinds: [(&str, fn(&Call) -> bool); 4] = [
+            ("next", |call| *call == Call::Take(1)),
+            ("next?count=N", |call| matches!(call, Call::Take(2..))),
+            ("PUT", |call| matches!(call, Call::Set { .. })),
+            ("current", |call| matches!(call, Call::Read | Call::Final)),
+        ];
+        for (name, of_kind) in kinds {
+            let count = |wanted: fn(&Operation) -> bool| {
+                history.iter().filter(|operation| of_kind(&operation.call) && wanted(operation)).count()
+            };
+            let (calls, keyed) = (count(|_| true), count(|operation| operation.key.is_some()));
+            let refused = count(|operation| operation.outcome == Outcome::Refused);
+            let unknown = count(|operation| operation.outcome == Outcome::Unknown);
+            let done = calls - refused - unknown;
+            writeln!(f, "{name:<14}{calls:>10}{keyed:>10}{done:>10}{refused:>10}{unknown:>10}")?;
+        }
+        for Done { fault, at, lasted, outage } in *faults {
+            let (at, lasted) = (at.as_secs_f64(), lasted.as_secs_f64());
+            write!(f, "at {at:>6.1} s {:<18} for {lasted:>4.1} s", format!("{fault:?}"))?;
+            if let Some(Outage { election, service }) = outage {
+                let (election, service) = (election.as_secs_f64(), service.as_secs_f64());
+                write!(f, "; a primary after {election:.2} s, an answer after {service:.2} s")?;
+            }
+            writeln!(f)?;
+        }
+        write!(f, "{} numbers skipped, {} violations", findings.holes, findings.violations.len())
+    }
+}
