@@ -26,7 +26,8 @@ pub(super) const UNAUTHORIZED: &str = "unauthorized";
 pub(super) const SERVER_SELECTION: &str = "server_selection";
 pub(super) const NETWORK: &str = "network";
 const NOT_PRIMARY: &str = "not_primary";
-const TRANSACTION: &str = "transaction";
+pub(super) const TRANSACTION: &str = "transaction";
+const INVALID_RESPONSE: &str = "invalid_response";
 const MAX_TIME: &str = "max_time";
 /// The word of [`Cause::timeout`].
 const TIMEOUT: &str = "timeout";
@@ -66,6 +67,11 @@ pub(super) fn is_passing(error: &StoreError) -> bool {
         }
         _ => false,
     }
+}
+
+/// Did no answer come, or none that could be read?
+pub(super) fn is_unanswered(error: &StoreError) -> bool {
+    matches!(error.kind(), NETWORK | TIMEOUT | INVALID_RESPONSE) || matches!(error, StoreError::OutcomeUnknown(_))
 }
 
 /// Did it fail before the command left? Where the driver made a second attempt, it reports the first one's failure if
@@ -122,7 +128,7 @@ fn cause(error: &Error) -> Cause {
         ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) | ErrorKind::BsonSerialization(_) => {
             Cause::new(INVALID_DOCUMENT, "a document has another form than this program writes")
         }
-        ErrorKind::InvalidResponse { .. } => Cause::new("invalid_response", "the server's answer makes no sense"),
+        ErrorKind::InvalidResponse { .. } => Cause::new(INVALID_RESPONSE, "the server's answer makes no sense"),
         ErrorKind::Shutdown => Cause::new("closed", "the store was closed"),
         _ => Cause::new("driver", "the driver refused the call"),
     }

@@ -2,27 +2,33 @@
 //! known.
 //!
 //! A transaction that is dropped without a commit is aborted in the background. One that meets another writer fails at
-//! once with [`StoreError::Conflict`]; whoever began it repeats the whole.
+//! once with [`StoreError::Conflict`]; whoever began it repeats the whole. One of which an answer is lost may live on in
+//! the server, which would refuse every other writer of its documents for a minute; so it is fenced off.
 
-use mongodb::ClientSession;
+use std::time::Duration;
+
 use mongodb::action::Action;
 use mongodb::bson::{Bson, Document, deserialize_from_bson, doc};
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use mongodb::options::{ReadConcern, ReturnDocument};
-use tokio::time::timeout_at;
+use mongodb::{ClientSession, Collection};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::{Cause, StoreError};
 use super::deadline::Deadline;
-use super::documents::Stored;
+use super::documents::{CounterDocument, Stored};
 use super::error::{self, Effect};
 use super::{Connection, NO_COLLECTION, Operations};
 
-/// A transaction under way. Where its first statement is given up before the answer came, the driver aborts nothing, but
-/// the session goes to the top of its pool, and the next command on it ends what the server may have begun.
+/// How long the server keeps a transaction that nobody ends, unless it is told otherwise.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// A transaction under way.
 pub(super) struct Transaction<'a> {
     store: &'a Operations,
     connection: &'a Connection,
-    session: ClientSession,
+    /// Nothing once it is fenced off.
+    session: Option<ClientSession>,
     deadline: Deadline,
 }
 
@@ -40,7 +46,7 @@ impl<'a> Transaction<'a> {
             Ok(session)
         };
         match timeout_at(deadline.instant(), begin).await {
-            Ok(Ok(session)) => Ok(Self { store, connection, session, deadline }),
+            Ok(Ok(session)) => Ok(Self { store, connection, session: Some(session), deadline }),
             Ok(Err(failed)) => Err(error::classify(&failed, Effect::None)),
             Err(_) => Err(error::timed_out(Effect::None)),
         }
@@ -52,10 +58,12 @@ impl<'a> Transaction<'a> {
             return Ok(Vec::new());
         }
         let collection = self.connection.collection::<T>();
-        let (session, deadline) = (&mut self.session, self.deadline.of_an_attempt());
+        let deadline = self.deadline.of_an_attempt();
         // One more than there can be: then the answer comes in one piece and the cursor is closed with it.
         let batch_size = u32::try_from(ids.len() + 1).unwrap_or(u32::MAX);
-        self.store
+        let session = self.session.as_mut().ok_or_else(ended)?;
+        let found = self
+            .store
             .call(("find", T::COLLECTION), Effect::None, deadline, |comment| async move {
                 let mut cursor = collection
                     .find(doc! { "_id": { "$in": ids } })
@@ -70,7 +78,8 @@ impl<'a> Transaction<'a> {
                 }
                 Ok(documents)
             })
-            .await
+            .await;
+        self.heard(found)
     }
 
     /// Changes the document that matches, if there is one, and answers what it is then.
@@ -80,8 +89,10 @@ impl<'a> Transaction<'a> {
         change: Document,
     ) -> Result<Option<T>, StoreError> {
         let collection = self.connection.collection::<T>();
-        let (session, deadline) = (&mut self.session, self.deadline.of_an_attempt());
-        self.store
+        let deadline = self.deadline.of_an_attempt();
+        let session = self.session.as_mut().ok_or_else(ended)?;
+        let found = self
+            .store
             .call(("findAndModify", T::COLLECTION), Effect::None, deadline, |comment| async move {
                 collection
                     .find_one_and_update(filter, change)
@@ -91,7 +102,8 @@ impl<'a> Transaction<'a> {
                     .session(session)
                     .await
             })
-            .await
+            .await;
+        self.heard(found)
     }
 
     /// Adds documents that are not there yet.
@@ -100,8 +112,9 @@ impl<'a> Transaction<'a> {
             return Ok(());
         }
         let collection = self.connection.collection::<T>();
-        let session = &mut self.session;
-        self.store
+        let session = self.session.as_mut().ok_or_else(ended)?;
+        let inserted = self
+            .store
             .call(("insert", T::COLLECTION), Effect::None, self.deadline.of_an_attempt(), |comment| async move {
                 collection
                     .insert_many(documents)
@@ -109,8 +122,8 @@ impl<'a> Transaction<'a> {
                     .session(session)
                     .await
             })
-            .await
-            .map(drop)
+            .await;
+        self.heard(inserted).map(drop)
     }
 
     /// Updates documents by `_id`, all of which must be there.
@@ -128,7 +141,7 @@ impl<'a> Transaction<'a> {
             "maxTimeMS": self.deadline.of_an_attempt().remaining_millis(),
         };
         let database = &self.connection.database;
-        let session = &mut self.session;
+        let session = self.session.as_mut().ok_or_else(ended)?;
         let matched = self
             .store
             .call(("update", T::COLLECTION), Effect::None, self.deadline.of_an_attempt(), |comment| async move {
@@ -137,15 +150,17 @@ impl<'a> Transaction<'a> {
                 }
                 matched(&database.run_command(command).session(session).await?)
             })
-            .await?;
+            .await;
+        let matched = self.heard(matched)?;
         if matched == expected { Ok(()) } else { Err(vanished()) }
     }
 
     /// Removes the documents that match and says how many they were.
     pub(super) async fn delete<T: Stored>(&mut self, filter: Document) -> Result<u64, StoreError> {
         let collection = self.connection.collection::<T>();
-        let session = &mut self.session;
-        self.store
+        let session = self.session.as_mut().ok_or_else(ended)?;
+        let deleted = self
+            .store
             .call(("delete", T::COLLECTION), Effect::None, self.deadline.of_an_attempt(), |comment| async move {
                 collection
                     .delete_many(filter)
@@ -153,8 +168,8 @@ impl<'a> Transaction<'a> {
                     .session(session)
                     .await
             })
-            .await
-            .map(|deleted| deleted.deleted_count)
+            .await;
+        self.heard(deleted).map(|deleted| deleted.deleted_count)
     }
 
     /// Commits. The commit can be repeated without harm, so it is until the outcome is known or the deadline passes.
@@ -164,7 +179,7 @@ impl<'a> Transaction<'a> {
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         let mut repeats = self.store.repeats(self.deadline);
         loop {
-            let session = &mut self.session;
+            let session = self.session.as_mut().ok_or_else(ended)?;
             let committed = self
                 .store
                 .call(("commitTransaction", NO_COLLECTION), Effect::Commit, self.deadline.of_an_attempt(), |_| {
@@ -173,10 +188,45 @@ impl<'a> Transaction<'a> {
                 .await;
             match committed {
                 Err(StoreError::OutcomeUnknown(_)) if repeats.pause().await => {}
-                result => return result,
+                result => return self.heard(result),
             }
         }
     }
+
+    /// Hands the result of a statement on, and fences the transaction off if its answer never came.
+    fn heard<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let lost = result.as_ref().is_err_and(|error| error::is_unanswered(error));
+        if lost && let Some(session) = self.session.take() {
+            let counters = self.connection.database.collection(CounterDocument::COLLECTION);
+            tokio::spawn(fence(session, counters, self.store.timeout));
+        }
+        result
+    }
+}
+
+/// Begins a newer transaction on the session: then the server drops the older one, and refuses what is still to arrive of
+/// it. Tries until that is done, or until the server drops it by itself.
+async fn fence(mut session: ClientSession, collection: Collection<Document>, patience: Duration) {
+    const PAUSE: Duration = Duration::from_millis(250);
+    let end = Instant::now() + LIFETIME;
+    while Instant::now() < end {
+        let newer = async {
+            // An error says that the driver holds it for ended already.
+            let _ = session.abort_transaction().await;
+            session.start_transaction().await?;
+            collection.find_one(doc! { "_id": "" }).session(&mut session).await?;
+            session.abort_transaction().await
+        };
+        if let Ok(Ok(())) = timeout(patience, newer).await {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What a statement meets after an answer of its transaction was lost.
+fn ended() -> StoreError {
+    StoreError::Unavailable(Cause::new(error::TRANSACTION, "the transaction was given up"))
 }
 
 /// What a transaction meets that expected a document which is gone.
