@@ -10,6 +10,8 @@ mod counters;
 mod deadline;
 mod documents;
 mod error;
+#[cfg(feature = "mutants")]
+mod mutant;
 mod schema;
 mod transaction;
 mod users;
@@ -268,6 +270,10 @@ fn adapt(mut options: ClientOptions, timeout: Duration) -> ClientOptions {
     // wtimeout: or else the server would go on waiting for a majority that is gone, long after we have given up.
     let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build();
     options.write_concern = Some(majority);
+    #[cfg(feature = "mutants")]
+    if mutant::is(mutant::W1) {
+        options.write_concern = Some(WriteConcern::nodes(1));
+    }
     options.read_concern = Some(ReadConcern::majority());
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
     options.retry_writes = Some(true);

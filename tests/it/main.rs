@@ -12,6 +12,8 @@ mod faults;
 mod footprint;
 mod full_disk;
 mod lifecycle;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod readme;
 mod replicas;
 mod settings;

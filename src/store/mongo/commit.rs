@@ -13,6 +13,8 @@ use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, CountersOfUser, KeyDocument, Stored, UserDocument, date, key_id, signed};
 use super::error::{DUPLICATE_KEY, Effect, INVALID_DOCUMENT, NETWORK};
+#[cfg(feature = "mutants")]
+use super::mutant;
 use super::transaction::Transaction;
 use crate::domain::{CounterId, CounterValue, Timestamp, UserId};
 
@@ -37,6 +39,10 @@ impl Operations {
         let mut conflicts = 0;
         loop {
             match self.attempt(batch, keys, deadline).await {
+                #[cfg(feature = "mutants")]
+                Err(StoreError::OutcomeUnknown(_)) if mutant::is(mutant::BLIND_RETRY) => {
+                    return Box::pin(self.commit_batch(batch)).await;
+                }
                 Err(error) if error.kind() == DUPLICATE_KEY && keys == Keys::TakenForNew => keys = Keys::LookedUp,
                 Err(error) => {
                     conflicts += u32::from(matches!(error, StoreError::Conflict(_)));
@@ -189,6 +195,10 @@ impl<'a> Takes<'a> {
 }
 
 fn records(plan: &Plan) -> Result<Vec<KeyDocument>, StoreError> {
+    #[cfg(feature = "mutants")]
+    if mutant::is(mutant::FORGOTTEN_KEYS) {
+        return Ok(Vec::new());
+    }
     plan.records.iter().map(|(id, record)| KeyDocument::of(id, record)).collect()
 }
 

@@ -57,15 +57,17 @@ impl Operations {
         }
         let counters = self.connection()?.collection::<CounterDocument>();
         self.call(("find", CounterDocument::COLLECTION), Effect::None, deadline, |comment| async move {
-            let mut cursor = counters
+            let find = counters
                 .find(filter)
                 .sort(doc! { "_id": 1 })
                 .limit(i64::try_from(limit).unwrap_or(i64::MAX))
                 .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
                 .read_concern(concern)
                 .max_time(deadline.remaining())
-                .optional(comment, |find, comment| find.comment(comment))
-                .await?;
+                .optional(comment, |find, comment| find.comment(comment));
+            #[cfg(feature = "mutants")]
+            let find = super::mutant::read(find);
+            let mut cursor = find.await?;
             let mut documents = Vec::new();
             while cursor.advance().await? {
                 documents.push(cursor.deserialize_current()?);

@@ -14,8 +14,8 @@ use crate::support::proxy::Mode;
 
 pub(crate) const MEMBERS: usize = 3;
 
-/// Half of the election timeout: a primary that hears of no secondary for so long is still one.
-const BEFORE_THE_PRIMARY_NOTICES: Duration = Duration::from_millis(500);
+/// How far the secondaries fall behind.
+const LAG: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -26,7 +26,7 @@ pub(crate) enum Fault {
     StepDown,
     /// `kill -9` of all members at once.
     KillAllMembers,
-    /// The secondaries are frozen, and the primary is killed while it still takes writes: what only it has is lost.
+    /// The secondaries fall behind, and the primary is killed: what only it has is lost.
     KillLonelyPrimary,
     /// `kill -9` of a replica of the service.
     KillReplica,
@@ -76,11 +76,15 @@ impl Fault {
             Self::KillAllMembers => (0..MEMBERS).for_each(|member| set.kill_member(member)),
             Self::KillLonelyPrimary => {
                 let primary = set.primary().await;
-                let secondaries = (0..MEMBERS).filter(|member| *member != primary);
-                secondaries.clone().for_each(|member| set.pause_member(member));
-                pause(BEFORE_THE_PRIMARY_NOTICES).await;
+                let secondaries = [(primary + 1) % MEMBERS, (primary + 2) % MEMBERS];
+                for secondary in secondaries {
+                    set.replicate(secondary, false).await;
+                }
+                pause(LAG).await;
                 set.kill_member(primary);
-                secondaries.for_each(|member| set.resume_member(member));
+                for secondary in secondaries {
+                    set.replicate(secondary, true).await;
+                }
                 set.primary().await;
             }
             Self::KillReplica => {

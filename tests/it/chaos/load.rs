@@ -30,6 +30,18 @@ pub(crate) struct Load {
     pub(crate) pace: Duration,
 }
 
+/// Leaves room for the tests beside it.
+pub(crate) const MODEST: Load = Load { seed: 0, clients: 24, pace: Duration::from_millis(50) };
+pub(crate) const LIGHT: Load = Load { clients: 8, ..MODEST };
+/// As much as the machine can do.
+pub(crate) const HEAVY: Load = Load { clients: 64, pace: Duration::ZERO, ..MODEST };
+
+impl Load {
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+}
+
 /// A load under way.
 pub(crate) struct Running {
     pub(crate) counters: Arc<Counters>,

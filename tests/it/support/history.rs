@@ -11,7 +11,7 @@ mod fold;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
@@ -121,9 +121,9 @@ impl Findings {
         assert!(shown.is_empty(), "{} violations:\n{}", self.violations.len(), shown.join("\n"));
     }
 
-    /// Is there a violation of this kind?
-    pub(crate) fn has(&self, kind: Kind) -> bool {
-        self.violations.iter().any(|violation| violation.kind == kind)
+    /// The promises that were broken.
+    pub(crate) fn kinds(&self) -> BTreeSet<Kind> {
+        self.violations.iter().map(|violation| violation.kind).collect()
     }
 }
 

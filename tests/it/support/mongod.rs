@@ -146,6 +146,14 @@ impl ReplicaSet {
         admin(self.members[self.primary().await].port, command, Duration::from_secs(10)).await.is_some()
     }
 
+    /// Stops or resumes what a secondary takes from the others. It throws away what is under way to it, which a frozen one
+    /// would still find in its sockets, and goes on to vote.
+    pub(crate) async fn replicate(&self, i: usize, replicates: bool) {
+        let mode = if replicates { "off" } else { "alwaysOn" };
+        let command = doc! { "configureFailPoint": "stopReplProducer", "mode": mode };
+        assert!(admin(self.members[i].port, command, PATIENCE).await.is_some(), "no such fail point");
+    }
+
     /// Freezes a member: its connections stay open, and nothing answers.
     pub(crate) fn pause_member(&self, i: usize) {
         self.signal(i, "STOP");
