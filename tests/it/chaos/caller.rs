@@ -65,10 +65,12 @@ impl Caller {
         call: Call,
         key: Option<u64>,
     ) -> (Outcome, Option<u64>) {
+        let called = Instant::now();
         let (began, answer) = loop {
             let began = self.since.elapsed();
             match request(&counter.owner[replica], counter, call, key).try_send().await {
                 Err(error) if error.is_connect() => {
+                    assert!(called.elapsed() < GIVE_UP_AFTER, "no replica listens: {error:?}");
                     pause(Duration::from_millis(20)).await;
                     replica = self.front.pick(&mut self.rng);
                 }

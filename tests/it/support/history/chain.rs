@@ -69,10 +69,15 @@ impl Segments {
     /// Which segment follows which, as far as answers say so. Reports states that have two successors.
     fn successors(&self, counter: usize, operations: &[Operation], findings: &mut Findings) -> HashMap<u64, u64> {
         let mut successors: HashMap<u64, (u64, &Operation)> = HashMap::new();
+        let mut followers = HashSet::new();
         for operation in operations {
             let (Call::Set { value, .. }, Outcome::Was(previous)) = (operation.call, operation.outcome) else {
                 continue;
             };
+            // The second time that a key is forgotten, which has been reported.
+            if !followers.insert(value / RANGE) {
+                continue;
+            }
             if let Some((_, other)) = successors.insert(previous / RANGE, (value / RANGE, operation)) {
                 findings.report(Kind::Forked, counter, format!("{other:?} and {operation:?} followed the same set"));
             }

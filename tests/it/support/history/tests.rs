@@ -196,6 +196,8 @@ fn a_keyed_call_is_one_call_whatever_the_number_of_attempts() {
 #[test]
 fn a_key_with_two_outcomes_is_found() {
     assert_broken(&[keyed(1, take(0, 1, 1)), keyed(1, take(2, 3, 2)), end(2)], &[Kind::KeyRepeated]);
+    let twice = [keyed(1, set(0, 1, SET, 0)), set(2, 3, 2 * SET, SET), keyed(1, set(4, 5, SET, 2 * SET)), end(SET)];
+    assert!(check(&twice).kinds().contains(&Kind::KeyRepeated));
 }
 
 #[test]
