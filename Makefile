@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test tools fmt fmt-check lint unit integration property bench reference deny clean
+.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos property bench reference deny clean
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -34,6 +34,14 @@ unit: ## Run the unit tests alone (seconds)
 
 integration: ## Run unit and integration tests on both stores
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
+
+mutants: tools ## See the checker of histories find faults that are planted into the service (about 3 minutes)
+	cargo test --locked --features mutants --test it mutants:: -- --nocapture
+
+chaos: export CHAOS_SECONDS ?= 300
+chaos: export CHAOS_CALLS ?= 500000
+chaos: tools ## Hold the promises under faults for 5 minutes and 500,000 calls (CHAOS_SEED repeats; release build included)
+	cargo test --locked --release --test it chaos::every_promise -- --nocapture
 
 property: ## Property tests of the running service, from its OpenAPI file
 	scripts/run-schemathesis

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "a test fails by panicking")]
 
 mod chaos;
+mod checker;
 mod contract;
 mod crash;
 mod faults;
@@ -14,6 +15,7 @@ mod full_disk;
 mod lifecycle;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod proxies;
 mod readme;
 mod replicas;
 mod settings;

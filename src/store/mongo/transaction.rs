@@ -202,7 +202,7 @@ impl<'a> Transaction<'a> {
 
     /// Hands the result of a statement on, and fences the transaction off if its answer never came.
     fn heard<T>(&mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        let lost = result.as_ref().is_err_and(|error| error::is_unanswered(error));
+        let lost = result.as_ref().is_err_and(error::is_unanswered);
         if lost && let Some(session) = self.session.take() {
             let counters = self.connection.database.collection(CounterDocument::COLLECTION);
             tokio::spawn(fence(session, counters, self.store.timeout));

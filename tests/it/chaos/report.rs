@@ -28,15 +28,9 @@ impl fmt::Display for Report<'_> {
         let Self { seed, history, faults, findings, lasted } = self;
         writeln!(f, "seed {seed}: {} calls in {:.0} s", history.len(), lasted.as_secs_f64())?;
         writeln!(f, "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}", "", "calls", "keyed", "done", "refused", "unknown")?;
-        let kinds: [(&str, fn(&Call) -> bool); 4] = [
-            ("next", |call| *call == Call::Take(1)),
-            ("next?count=N", |call| matches!(call, Call::Take(2..))),
-            ("PUT", |call| matches!(call, Call::Set { .. })),
-            ("current", |call| matches!(call, Call::Read | Call::Final)),
-        ];
-        for (name, of_kind) in kinds {
+        for name in ["next", "next?count=N", "PUT", "current"] {
             let count = |wanted: fn(&Operation) -> bool| {
-                history.iter().filter(|operation| of_kind(&operation.call) && wanted(operation)).count()
+                history.iter().filter(|operation| name_of(operation.call) == name && wanted(operation)).count()
             };
             let (calls, keyed) = (count(|_| true), count(|operation| operation.key.is_some()));
             let refused = count(|operation| operation.outcome == Outcome::Refused);
@@ -54,5 +48,14 @@ impl fmt::Display for Report<'_> {
             writeln!(f)?;
         }
         write!(f, "{} numbers skipped, {} violations", findings.holes, findings.violations.len())
+    }
+}
+
+fn name_of(call: Call) -> &'static str {
+    match call {
+        Call::Take(1) => "next",
+        Call::Take(_) => "next?count=N",
+        Call::Set { .. } => "PUT",
+        Call::Read | Call::Final => "current",
     }
 }

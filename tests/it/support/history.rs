@@ -7,8 +7,6 @@
 
 mod chain;
 mod fold;
-#[cfg(test)]
-mod tests;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

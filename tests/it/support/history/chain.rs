@@ -151,8 +151,7 @@ fn rank(operations: &[Operation], successors: &HashMap<u64, u64>) -> HashMap<u64
     for segment in spans.keys().filter(|segment| !placed.contains(segment)) {
         chains.push(Chain::from(*segment, &HashMap::new(), &spans));
     }
-    let order = place(chains).into_iter().flat_map(|chain| chain.segments);
-    order.zip(0..).map(|(segment, rank)| (segment, rank)).collect()
+    place(chains).into_iter().flat_map(|chain| chain.segments).zip(0..).collect()
 }
 
 impl Chain {

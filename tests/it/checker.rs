@@ -1,6 +1,8 @@
-//! The checker finds each fault in a history that has just that one, and none in histories that are legal.
+//! The checker of histories finds each fault in a history that has just that one, and none in histories that are legal.
 
-use super::*;
+use std::time::Duration;
+
+use crate::support::history::{Call, Kind, Operation, Outcome, RANGE, check};
 
 const SET: u64 = RANGE;
 
