@@ -7,10 +7,11 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::task::JoinSet;
 
 use crate::support::client::{Answer, Call, User};
-use crate::support::load::{Taken, assert_gapless_and_in_order, assert_real_time_order, assert_unique};
+use crate::support::history::{Operation, Outcome, check};
+use crate::support::load::take;
 use crate::support::mongod::ReplicaSet;
 use crate::support::service::{Service, http_client, launch};
-use crate::support::stores::{Kind, Store, unique_name};
+use crate::support::stores::{Kind, Store};
 use crate::support::{PATIENCE, eventually, eventually_within};
 
 const MEMBERS: usize = 3;
@@ -161,62 +162,51 @@ async fn a_failover_loses_nothing() {
     let service = Service::on(&Store::in_mongodb(&set.uri()), &[]).await;
     let user = service.client().await.register().await;
 
+    let since = Instant::now();
     let mut keyed = JoinSet::new();
     for _ in 0..16 {
         let user = user.clone();
         keyed.spawn(async move {
-            let mut taken = Vec::new();
+            let mut history = Vec::new();
             for _ in 0..40 {
-                taken.push(take_keyed(&user).await);
+                history.extend(take_until_definite(&user, since).await);
             }
-            taken
+            history
         });
     }
     let other = user.clone();
-    let unkeyed = tokio::spawn(take_unkeyed(other, 200));
+    let unkeyed = tokio::spawn(async move {
+        let mut history = Vec::new();
+        for _ in 0..200 {
+            history.push(take(&other, None, since).await);
+        }
+        history
+    });
     eventually("the load", async || (user.current().await > 100).then_some(())).await;
     let primary = set.primary().await;
     assert!(!unkeyed.is_finished(), "the load was over before the failover");
     set.kill_member(primary);
 
-    let with_keys: Vec<Taken> = keyed.join_all().await.into_iter().flatten().collect();
-    let (without_keys, unknown) = unkeyed.await.unwrap();
-    assert_eq!(with_keys.len(), 16 * 40);
+    let mut history = keyed.join_all().await.concat();
+    history.extend(unkeyed.await.unwrap());
     set.start_all().await;
-    let last = take_keyed(&user).await;
-    let mut taken = [with_keys, without_keys, vec![last]].concat();
-    assert_unique(&taken);
-    let holes = last.number - taken.len() as u64;
-    assert!(holes <= unknown, "{holes} numbers are missing, and {unknown} calls ended unknown");
-    if unknown == 0 {
-        assert_gapless_and_in_order(taken, 1);
-    } else {
-        taken.sort_by_key(|taken| taken.number);
-        assert_real_time_order(&taken);
-    }
+    history.extend(take_until_definite(&user, since).await);
+    check(&history).expect_none();
 }
 
-async fn take_keyed(user: &User) -> Taken {
-    let key = unique_name();
-    let began = Instant::now();
-    let number = next_until_definite(user, &key).await.number("value");
-    Taken { number, began, ended: Instant::now() }
-}
-
-/// Takes numbers without keys; answers how many calls ended unknown as well.
-async fn take_unkeyed(user: User, calls: usize) -> (Vec<Taken>, u64) {
-    let mut taken = Vec::new();
-    let mut unknown = 0;
-    for _ in 0..calls {
-        let began = Instant::now();
-        let answer = user.post("/v1/next").send().await;
-        match answer.json["code"].as_str() {
-            None => taken.push(Taken { number: answer.expect(200).number("value"), began, ended: Instant::now() }),
-            Some("outcome_unknown") => unknown += 1,
-            Some(_) => drop(answer.problem(503, "store_unavailable")),
+/// Takes a number with a key. What has no definite outcome in the end, the check of the history finds.
+async fn take_until_definite(user: &User, since: Instant) -> Vec<Operation> {
+    let (begun, key) = (Instant::now(), rand::random());
+    let mut attempts = Vec::new();
+    loop {
+        let attempt = take(user, Some(key), since).await;
+        let taken = matches!(attempt.outcome, Outcome::Took { .. });
+        attempts.push(attempt);
+        if taken || begun.elapsed() > PATIENCE {
+            return attempts;
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    (taken, unknown)
 }
 
 #[tokio::test(flavor = "multi_thread")]

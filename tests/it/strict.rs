@@ -1,7 +1,8 @@
 //! The heart of the promise: under many callers every number is handed out once, none is missing, and their order
 //! agrees with real time, whichever replica a caller speaks to.
 
-use crate::support::load::{Load, assert_gapless_and_in_order, take_numbers};
+use crate::support::history::check;
+use crate::support::load::{Load, take_numbers};
 use crate::support::service::Service;
 use crate::support::stores::{Kind, Store};
 
@@ -20,8 +21,8 @@ async fn numbers_are_strict(kind: Kind, replicas: usize, load: Load) {
         users.push(user.at(&service.client().await));
     }
     let taken = take_numbers(&users, load).await;
-    assert_eq!(taken.len(), load.clients * load.each);
-    assert_gapless_and_in_order(taken, 1);
+    check(&taken).expect_none();
+    assert_eq!(user.current().await, (load.clients * load.each) as u64);
 }
 
 #[tokio::test(flavor = "multi_thread")]

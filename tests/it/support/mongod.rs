@@ -1,23 +1,22 @@
 //! Real MongoDB servers for the tests: replica sets on loopback ports whose members can be stopped, killed, paused and
 //! started again.
 //!
-//! No server outlives the test process, however that ends: each is started with a parent-death signal. That signal
-//! follows the *thread* which started the server, and the threads of tests end early, so one thread that never ends
-//! starts them all.
+//! No server outlives the test process, however that ends: each is started with a parent-death signal.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong here ends the test")]
 
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
-use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{ClientOptions, ServerAddress};
 
+use super::process::spawn_from_lasting_thread;
 use super::proxy::{Mode, Proxy};
 
 const SET: &str = "rs0";
@@ -266,7 +265,7 @@ impl ReplicaSet {
         if replicated {
             command.args(["--replSet", SET, "--oplogSize", "64"]);
         }
-        member.process = Some(spawn_for_the_life_of_the_process(command));
+        member.process = Some(spawn_from_lasting_thread(command));
     }
 
     fn signal(&self, i: usize, signal: &str) {
@@ -359,22 +358,4 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
-}
-
-/// Starts a command from a thread that lives as long as the process.
-fn spawn_for_the_life_of_the_process(command: Command) -> Child {
-    type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
-    static STARTER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
-    let starter = STARTER.get_or_init(|| {
-        let (requests, inbox) = mpsc::channel::<Request>();
-        std::thread::spawn(move || {
-            for (mut command, reply) in inbox {
-                let _ = reply.send(command.spawn());
-            }
-        });
-        requests
-    });
-    let (reply, child) = mpsc::channel();
-    starter.send((command, reply)).unwrap();
-    child.recv().unwrap().expect("setpriv (util-linux) could not be started")
 }

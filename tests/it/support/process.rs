@@ -221,13 +221,13 @@ impl Lines {
 
 /// A process' death signal comes when the *thread* that started it ends, and a test's threads end with the test. So one
 /// thread that lasts as long as the tests starts them all.
-fn spawn_from_lasting_thread(command: Command) -> Child {
+pub(crate) fn spawn_from_lasting_thread(command: Command) -> Child {
     static REQUESTS: OnceLock<Sender<(Command, Sender<Child>)>> = OnceLock::new();
     let requests = REQUESTS.get_or_init(|| {
         let (sender, requests) = channel::<(Command, Sender<Child>)>();
         std::thread::spawn(move || {
             for (mut command, answer) in requests {
-                let child = command.spawn().expect("setpriv (of util-linux) starts the service");
+                let child = command.spawn().expect("setpriv (of util-linux) starts programs");
                 // Nobody waits any more where the test has failed meanwhile.
                 let _ = answer.send(child);
             }
