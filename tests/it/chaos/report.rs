@@ -14,11 +14,23 @@ pub(crate) struct Done {
     pub(crate) outage: Option<Outage>,
 }
 
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (at, lasted) = (self.at.as_secs_f64(), self.lasted.as_secs_f64());
+        write!(f, "at {at:>6.1} s {:<18} for {lasted:>4.1} s", format!("{:?}", self.fault))?;
+        if let Some(Outage { election, service }) = self.outage {
+            let (election, service) = (election.as_secs_f64(), service.as_secs_f64());
+            write!(f, "; a primary after {election:.2} s, an answer after {service:.2} s")?;
+        }
+        Ok(())
+    }
+}
+
 /// A run, for people.
 pub(crate) struct Report<'a> {
     pub(crate) seed: u64,
     pub(crate) history: &'a [Operation],
-    pub(crate) faults: &'a [Done],
+    pub(crate) faults: usize,
     pub(crate) findings: &'a Findings,
     pub(crate) lasted: Duration,
 }
@@ -38,16 +50,7 @@ impl fmt::Display for Report<'_> {
             let done = calls - refused - unknown;
             writeln!(f, "{name:<14}{calls:>10}{keyed:>10}{done:>10}{refused:>10}{unknown:>10}")?;
         }
-        for Done { fault, at, lasted, outage } in *faults {
-            let (at, lasted) = (at.as_secs_f64(), lasted.as_secs_f64());
-            write!(f, "at {at:>6.1} s {:<18} for {lasted:>4.1} s", format!("{fault:?}"))?;
-            if let Some(Outage { election, service }) = outage {
-                let (election, service) = (election.as_secs_f64(), service.as_secs_f64());
-                write!(f, "; a primary after {election:.2} s, an answer after {service:.2} s")?;
-            }
-            writeln!(f)?;
-        }
-        write!(f, "{} numbers skipped, {} violations", findings.holes, findings.violations.len())
+        write!(f, "{faults} faults, {} numbers skipped, {} violations", findings.holes, findings.violations.len())
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Trial {
     load: Load,
     fleet: Fleet,
     running: Running,
-    faults: Vec<Done>,
+    faults: usize,
     history: Vec<Operation>,
 }
 
@@ -32,7 +32,7 @@ impl Trial {
         let begun = Instant::now();
         let fleet = Fleet::start(&Store::in_mongodb(uri), &[&TIMEOUTS, settings].concat()).await;
         let running = Running::start(&fleet.front, load).await;
-        Self { begun, load, fleet, running, faults: Vec::new(), history: Vec::new() }
+        Self { begun, load, fleet, running, faults: 0, history: Vec::new() }
     }
 
     /// How many calls have succeeded.
@@ -49,7 +49,8 @@ impl Trial {
     pub(crate) async fn strike(&mut self, fault: Fault, set: &mut ReplicaSet) {
         let (at, started) = (self.begun.elapsed(), Instant::now());
         let outage = fault.apply(set, &mut self.fleet, &mut self.running).await;
-        self.faults.push(Done { fault, at, lasted: started.elapsed(), outage });
+        self.faults += 1;
+        eprintln!("{}", Done { fault, at, lasted: started.elapsed(), outage });
     }
 
     /// Lets the callers finish.
@@ -63,7 +64,7 @@ impl Trial {
         self.fleet.kill_and_start_all().await;
         self.history.extend(self.running.final_reads().await);
         let findings = check(&self.history);
-        let (history, faults, lasted) = (&self.history, &self.faults, self.begun.elapsed());
+        let (history, faults, lasted) = (&self.history, self.faults, self.begun.elapsed());
         eprintln!("{}", Report { seed: self.load.seed, history, faults, findings: &findings, lasted });
         findings
     }
