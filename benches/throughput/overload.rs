@@ -21,8 +21,9 @@ use crate::usage::{Usage, cpu};
 
 /// Calls that may wait in the service.
 const MAX_QUEUE: &str = "4000";
-/// What the service is told: that, and to take all connections of the open loop.
-pub(crate) const SETTINGS: [(&str, &str); 2] = [("COUNTER_MAX_QUEUE", MAX_QUEUE), ("COUNTER_MAX_CONNECTIONS", "20000")];
+/// What the service is told: that, to take all connections of the open loop, and to keep those that are not used at once.
+pub(crate) const SETTINGS: [(&str, &str); 3] =
+    [("COUNTER_MAX_QUEUE", MAX_QUEUE), ("COUNTER_MAX_CONNECTIONS", "20000"), ("COUNTER_HEADER_TIMEOUT", "5m")];
 /// Clients of the closed loops that find the peak: no more than may wait, or some would be refused.
 const PEAK_CLIENTS: [usize; 2] = [2_000, 4_000];
 /// Connections of the open loop: what may wait, what is under way and what is being refused, with room to spare.

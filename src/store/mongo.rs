@@ -30,7 +30,7 @@ use mongodb::options::{
 };
 use mongodb::{Client, Collection, Database, ServerType};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tracing::Instrument as _;
 
 use super::instrumented::Instrumented;
@@ -100,6 +100,8 @@ struct Operations {
     measured: Instrumented,
     connection: OnceCell<Connection>,
     prepared: AtomicBool,
+    /// The turn at making counters.
+    making: Mutex<()>,
     /// How often a server was found unreachable so far.
     disturbances: Arc<AtomicU64>,
 }
@@ -133,6 +135,7 @@ impl MongoStore {
             comment: settings.comment,
             connection: OnceCell::new(),
             prepared: AtomicBool::new(false),
+            making: Mutex::new(()),
             disturbances: Arc::default(),
         };
         let places = usize::try_from(pool.saturating_sub(RESERVED_CONNECTIONS)).unwrap_or(usize::MAX).max(1);

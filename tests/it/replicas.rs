@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use crate::support::client::{Client, PASSWORD, User, credentials, unique_email};
 use crate::support::eventually_within;
@@ -90,4 +91,29 @@ async fn an_email_registers_once_whichever_replica_is_asked() {
         let (one, other) = tokio::join!(register(&here), register(&there));
         assert_eq!((one.min(other), one.max(other)), (201, 409));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_may_make_many_counters_at_once() {
+    const COUNTERS: usize = 2_000;
+    const CLIENTS: usize = 100;
+    let store = Store::fresh(Kind::Mongodb).await;
+    let settings = [("COUNTER_COUNTERS_PER_USER", "2000")];
+    let (one, other) = tokio::join!(Service::on(&store, &settings), Service::on(&store, &settings));
+    let user = one.client().await.register().await;
+    let elsewhere = user.at(&other.client().await);
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        // Most of them here, so that its batches make counters at the same time; some there, so that it meets another's.
+        let user = if client % 8 == 0 { elsewhere.clone() } else { user.clone() };
+        clients.spawn(async move {
+            for counter in (client..COUNTERS).step_by(CLIENTS) {
+                let next = user.post(&format!("/v1/counters/c{counter}/next")).send().await;
+                assert_eq!(next.expect(200).number("value"), 1);
+            }
+        });
+    }
+    clients.join_all().await;
+    // The default counter is always allowed, any other is one too many: each was counted once.
+    user.post("/v1/counters/other/next").send().await.problem(409, "quota_reached");
 }

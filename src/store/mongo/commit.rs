@@ -6,6 +6,8 @@ use std::sync::atomic::Ordering;
 use mongodb::action::Action as _;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
+use tokio::sync::MutexGuard;
+use tokio::time::timeout_at;
 
 use super::super::plan::{Known, Plan, plan};
 use super::super::{Action, Answer, Batch, Cause, Counter, Group, Op, StoreError};
@@ -37,8 +39,9 @@ impl Operations {
         let mut repeats = self.repeats(deadline);
         let mut keys = Keys::TakenForNew;
         let mut conflicts = 0;
+        let mut turn = None;
         loop {
-            match self.attempt(batch, keys, deadline).await {
+            match self.attempt(batch, keys, deadline, &mut turn).await {
                 #[cfg(feature = "mutants")]
                 Err(StoreError::OutcomeUnknown(_)) if mutant::is(mutant::BLIND_RETRY) => {
                     return Box::pin(self.commit_batch(batch)).await;
@@ -56,7 +59,14 @@ impl Operations {
         }
     }
 
-    async fn attempt(&self, batch: &Batch, keys: Keys, deadline: Deadline) -> Result<Vec<Vec<Answer>>, StoreError> {
+    /// `turn` is the turn at making counters: a batch that has it keeps it over all its attempts.
+    async fn attempt<'a>(
+        &'a self,
+        batch: &Batch,
+        keys: Keys,
+        deadline: Deadline,
+        turn: &mut Option<MutexGuard<'a, ()>>,
+    ) -> Result<Vec<Vec<Answer>>, StoreError> {
         if batch.groups.iter().all(only_reads) {
             return self.read_batch(batch, deadline).await;
         }
@@ -67,7 +77,23 @@ impl Operations {
             return Ok(answers);
         }
         let mut transaction = Transaction::begin(self, deadline).await?;
-        let known = look_up(&mut transaction, batch, keys).await?;
+        let mut known = look_up(&mut transaction, batch, keys).await?;
+        // Whoever makes a counter changes its user, so two batches that make counters of one user would meet again and again.
+        if turn.is_none() && !known.users.is_empty() {
+            if let Ok(free) = self.making.try_lock() {
+                *turn = Some(free);
+            } else {
+                drop(transaction);
+                let Ok(waited) = timeout_at(deadline.instant(), self.making.lock()).await else {
+                    let cause = Cause::new("turn_timeout", "other batches were making counters for too long");
+                    return Err(StoreError::Unavailable(cause));
+                };
+                *turn = Some(waited);
+                // Those before have changed what was read.
+                transaction = Transaction::begin(self, deadline).await?;
+                known = look_up(&mut transaction, batch, keys).await?;
+            }
+        }
         let plan = plan(batch, &known, self.rules);
         write(&mut transaction, &plan, &known).await?;
         transaction.commit().await?;
