@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos property bench reference deny clean
+.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny clean
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -18,6 +18,7 @@ test: tools fmt-check lint integration property ## Install what the tests need, 
 
 tools: ## Install what the tests need into .tools/
 	scripts/install-mongod
+	scripts/install-prometheus
 	scripts/install-schemathesis
 
 fmt: ## Format the code
@@ -42,6 +43,9 @@ chaos: export CHAOS_SECONDS ?= 300
 chaos: export CHAOS_CALLS ?= 500000
 chaos: tools ## Hold the promises under faults for 5 minutes and 500,000 calls (CHAOS_SEED repeats; release build included)
 	cargo test --locked --release --test it chaos::every_promise -- --nocapture
+
+failover-plot: tools ## Kill a primary under load and draw what the metrics say, for docs/operations.md
+	PLOT=1 cargo test --locked --test it death_of_the_primary
 
 property: ## Property tests of the running service, from its OpenAPI file
 	scripts/run-schemathesis

@@ -20,7 +20,7 @@ use secrecy::SecretString;
 use crate::auth::token::Keyring;
 use crate::domain::CounterValue;
 pub use catalogue::{SETTINGS, Setting, reference};
-pub use parse::Rate;
+pub use parse::{Rate, duration as parse_duration};
 use read::Reader;
 
 /// Everything that can be set, parsed.
@@ -151,10 +151,16 @@ pub struct TelemetryConfig {
     pub log_filter: String,
     /// JSON, or pretty, or as the terminal says.
     pub log_format: LogFormat,
+    /// Whether metrics are kept.
+    pub metrics: bool,
     /// How traces leave; nothing: not at all.
     pub traces: Option<OtlpProtocol>,
     /// Spans that may wait for their export.
     pub span_queue: usize,
+    /// How log records leave beside standard output; nothing: not at all.
+    pub logs: Option<OtlpProtocol>,
+    /// Log records that may wait for their export.
+    pub log_queue: usize,
     /// Whether the environment names the service.
     pub service_name_is_set: bool,
     /// Whether the environment tells this instance from others.
@@ -172,7 +178,7 @@ pub enum LogFormat {
     Auto,
 }
 
-/// How traces leave.
+/// How traces and log records leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OtlpProtocol {
     /// OTLP over gRPC; with TLS where the endpoint is https.

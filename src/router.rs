@@ -1,4 +1,4 @@
-//! Every route and every layer of both listeners.
+//! Every route and every layer of the API.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -8,8 +8,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -25,8 +23,9 @@ use crate::middleware::authenticate::authenticate;
 use crate::middleware::contract::{Contract, contract};
 use crate::middleware::deadline::deadline;
 use crate::middleware::limits;
-use crate::middleware::observe::observe;
+use crate::middleware::observe::{UNHEALTHY, observe};
 use crate::state::AppState;
+use crate::telemetry;
 
 /// What anybody may call.
 fn open() -> OpenApiRouter<AppState> {
@@ -61,6 +60,7 @@ pub fn description() -> OpenApi {
 pub fn api(state: AppState) -> Router {
     let description = description();
     series_at_zero(&description);
+    Code::ALL.iter().for_each(|code| metrics::problem_at_zero(code.as_str()));
     let rules = Arc::new(Contract::new(&description));
     let plain = |routes: OpenApiRouter<AppState>| routes.split_for_parts().0;
     // The first is the outermost. One stack rather than a layer after the other: the router puts each into boxes of its own.
@@ -80,32 +80,9 @@ pub fn api(state: AppState) -> Router {
         .with_state(state)
 }
 
-/// The admin listener, which is never public.
-///
-/// - `GET /metrics`: Prometheus text format 0.0.4
-/// - `GET /version`: build facts
-pub fn admin(metrics: PrometheusHandle) -> Router {
-    Router::new()
-        .route("/metrics", get(render))
-        .route("/version", get(async || axum::Json(crate::build_info::BUILD)))
-        .fallback(async || ApiError::new(Code::NotFound).with_detail("There is /metrics and /version."))
-        .with_state(metrics)
-}
-
-async fn render(State(metrics): State<PrometheusHandle>) -> Response {
-    // Rendering takes milliseconds of a core: not on a worker that serves callers.
-    match tokio::task::spawn_blocking(move || metrics.render()).await {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
-        Err(error) => ApiError::new(Code::Internal).with_cause(error).into_response(),
-    }
-}
-
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    metrics::panicked();
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    ApiError::new(Code::Internal)
-        .with_cause(format_args!("panic: {}", text.unwrap_or("of another type")))
-        .into_response()
+    let text = telemetry::panic_text(panic.as_ref()).unwrap_or("of another type");
+    ApiError::new(Code::Internal).with_cause(format_args!("panic: {text}")).into_response()
 }
 
 /// Headers of every answer. `Allow` is set here where no problem has set it, or else the framework would add one to a
@@ -180,7 +157,8 @@ fn cors(origins: &[String]) -> tower::util::Either<CorsLayer, tower::layer::util
     tower::util::Either::Left(layer)
 }
 
-/// Every route exists in `/metrics` from the start, so that a rate over it is zero rather than nothing.
+/// Every route exists in `/metrics` from the start with what plausibly moves, success and 503, so that a rate over it is zero
+/// rather than nothing. A 500 is a bug, and is seen at once in the count of problems.
 fn series_at_zero(description: &OpenApi) {
     for (path, item) in &description.paths.paths {
         let operations = [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)];
@@ -188,7 +166,11 @@ fn series_at_zero(description: &OpenApi) {
             let Some(operation) = operation else { continue };
             let success = operation.responses.responses.keys().find(|status| status.starts_with('2'));
             if let Some(status) = success.and_then(|status| status.parse().ok()) {
-                metrics::route_at_zero(method, path, status);
+                metrics::route_at_zero(method, path, status, "");
+            }
+            if operation.responses.responses.contains_key("503") {
+                let error_type = if path.starts_with("/v1/") { Code::StoreUnavailable.as_str() } else { UNHEALTHY };
+                metrics::route_at_zero(method, path, 503, error_type);
             }
             if operation.responses.responses.contains_key("429") {
                 metrics::rate_limited_at_zero(path);
@@ -196,3 +178,6 @@ fn series_at_zero(description: &OpenApi) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

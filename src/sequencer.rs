@@ -72,6 +72,8 @@ struct Call {
     since: Instant,
     /// The caller's span, where it is sampled.
     span: Option<Span>,
+    /// The wait, as a span below it.
+    wait: Option<Span>,
 }
 
 impl Waiting for Call {
@@ -101,6 +103,7 @@ impl Drop for Withdraw {
 impl Sequencer {
     /// In front of this store; beyond `max_waiting` calls, further ones are refused. Batches run on `runtime`.
     pub fn new(store: Arc<dyn Store>, max_waiting: usize, runtime: Handle) -> Self {
+        metrics::queue_limit(u32::try_from(max_waiting).unwrap_or(u32::MAX));
         let limits = Limits { waiting: max_waiting, flights: store.flights() };
         let (queue, settled) = (Mutex::new(Queue::new(limits)), Notify::new());
         Self { shared: Arc::new(Shared { store, runtime, queue, settled }) }
@@ -113,7 +116,9 @@ impl Sequencer {
         let (answer, answered) = oneshot::channel();
         let flag = Arc::new(AtomicBool::new(false));
         let _withdraw = Withdraw(flag.clone());
-        let call = Call { op, claim: flag.clone(), answer, since: Instant::now(), span: telemetry::sampled_span() };
+        let span = telemetry::sampled_span();
+        let wait = span.as_ref().map(|_| info_span!("queue"));
+        let call = Call { op, claim: flag.clone(), answer, since: Instant::now(), span, wait };
         self.shared.enqueue(counter.clone(), call)?;
 
         let result = match tokio::time::timeout_at(deadline.into(), answered).await {
@@ -257,6 +262,7 @@ struct Caller {
 impl Caller {
     fn split(call: Call) -> (Op, Self) {
         metrics::queue_wait(call.since.elapsed());
+        drop(call.wait);
         let keyed = call.op.key.is_some();
         (call.op, Self { answer: call.answer, keyed, span: call.span })
     }

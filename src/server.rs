@@ -4,6 +4,7 @@
 //! connection that sends nothing before it is known whether it speaks HTTP/1 or HTTP/2.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,14 +16,15 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use procfs::process::{LimitValue, Process};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::lifecycle::Lifecycle;
-use crate::metrics::{self, ConnectionEnd};
-use crate::middleware::observe::Peer;
+use crate::metrics::{self, ConnectionEnd, HttpRequest};
+use crate::middleware::observe::{Peer, UNMATCHED};
 
 /// The most that a request's head may hold, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -68,6 +70,7 @@ impl Server {
             );
             bounds.max_connections = affordable;
         }
+        metrics::http_connections_limit(name, u32::try_from(bounds.max_connections).unwrap_or(u32::MAX));
         Ok(Self { name, listener: TcpListener::bind(address).await?, bounds })
     }
 
@@ -120,9 +123,19 @@ impl Server {
 
 /// How many files this process may have open, where the system says so (Linux).
 fn open_files_limit() -> Option<usize> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+    match Process::myself().ok()?.limits().ok()?.max_open_files.soft_limit {
+        LimitValue::Value(limit) => usize::try_from(limit).ok(),
+        LimitValue::Unlimited => None,
+    }
+}
+
+/// Tells of a request whose head could not be read: hyper has answered it by itself, and ended the connection.
+fn refused_unread(error: &(dyn Error + Send + Sync + 'static)) {
+    let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) else { return };
+    let status = if error.is_parse_too_large() { 431 } else { 400 };
+    let request = HttpRequest { method: "_OTHER", route: UNMATCHED, status, code: "" };
+    metrics::http_request(request, Duration::ZERO, None);
+    tracing::info!(status, "a request's head could not be read");
 }
 
 struct Connection {
@@ -206,8 +219,13 @@ impl Connection {
                 (false, _) => self.bounds.idle_timeout + LINGER,
             };
             tokio::select! {
-                // Why a connection ended is the client's business: it hung up, or spoke no HTTP.
-                _ = connection.as_mut() => return,
+                ended = connection.as_mut() => {
+                    // Why else a connection ended is the client's business.
+                    if let Err(error) = ended {
+                        refused_unread(error.as_ref());
+                    }
+                    return;
+                }
                 () = activity.changed.notified() => {}
                 () = tokio::time::sleep_until((since + patience).into()), if idle => {
                     if !draining {

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::admin::{self, Admin};
 use crate::auth::token::{Keyring, Tokens};
 use crate::config::{AuthConfig, Config, HttpConfig, KeySource, StoreConfig, StoreTarget};
 use crate::lifecycle::{Lifecycle, StopSignals};
@@ -84,8 +85,7 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
         &config.limits,
         config.store.initial_value,
     );
-    let metrics = telemetry.metrics.clone();
-    tokio::spawn(Telemetry::upkeep(metrics.clone(), telemetry.dropped_lines.clone()));
+    telemetry.keep_up();
     tokio::spawn(state.limits.clone().forget(background.clone()));
 
     // The embedded store is ready at once. A database that is down is waited for, unready, with everything else at work.
@@ -98,7 +98,8 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
     }
 
     let admin_lifecycle = Lifecycle::default();
-    tokio::spawn(admin.serve(router::admin(metrics), admin_lifecycle.clone()));
+    let routes = admin::routes(Admin { metrics: telemetry.metrics.clone(), log_filter: telemetry.log_filter.clone() });
+    tokio::spawn(admin.serve(routes, admin_lifecycle.clone()));
     let serving = tokio::spawn(api.serve(router::api(state), lifecycle.clone()));
     tracing::info!(
         address = %addresses.0,

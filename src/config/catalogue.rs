@@ -39,7 +39,7 @@ settings! {
     LISTEN = "COUNTER_LISTEN", "127.0.0.1:8080", false,
         "Address of the API. Port 0 picks a free one, and the log line `listening` says which.";
     ADMIN_LISTEN = "COUNTER_ADMIN_LISTEN", "127.0.0.1:9464", false,
-        "Address of the admin listener: `/metrics`, `/version`. Never make it public.";
+        "Address of the admin listener: `/metrics`, `/version`, `/log-filter`. Never make it public.";
     STORE_URL = "COUNTER_STORE_URL", "redb:data/counter.redb", true,
         "`redb:PATH` for the embedded store, or a `mongodb://` or `mongodb+srv://` URI of a replica set.";
     DATABASE = "COUNTER_DATABASE", "thinkific_challenge", false, "Name of the MongoDB database.";
@@ -80,6 +80,8 @@ settings! {
         "Then: how long requests under way may take to finish.";
     MONGODB_COMMENT = "COUNTER_MONGODB_COMMENT", "on", false,
         "Whether sampled MongoDB commands bear their `traceparent` as a comment: `on` or `off`.";
+    METRICS = "COUNTER_METRICS", "on", false,
+        "Whether metrics are kept: `on` or `off`. `off` is for measuring what they cost.";
     LOG = "RUST_LOG", "info", false,
         "What is logged, in the syntax of tracing-subscriber's EnvFilter, for example `info,counter_api=debug`. Other crates are never logged below `info`, for what they say there can hold secrets.";
     LOG_FORMAT = "COUNTER_LOG_FORMAT", "auto", false, "`json`, `pretty`, or `auto`: pretty on a terminal.";
@@ -107,7 +109,9 @@ pub fn reference() -> String {
          `OTEL_EXPORTER_OTLP_PROTOCOL` = `http/protobuf` (the default) or `grpc`. The other `OTEL_*` variables mean what the\n\
          [OpenTelemetry specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) says:\n\
          `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_BSP_*`,\n\
-         `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_TIMEOUT`, `OTEL_TRACES_EXPORTER=none`, `OTEL_SDK_DISABLED=true`.\n",
+         `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_TIMEOUT`, `OTEL_TRACES_EXPORTER=none`, `OTEL_SDK_DISABLED=true`.\n\n\
+         Log records leave the same way, beside standard output, with `OTEL_LOGS_EXPORTER=otlp` (and `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`,\n\
+         `OTEL_EXPORTER_OTLP_LOGS_PROTOCOL`, `OTEL_BLRP_*`).\n",
     );
     text
 }

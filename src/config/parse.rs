@@ -49,7 +49,7 @@ pub(super) fn counter_value(text: &str) -> Result<CounterValue, String> {
 }
 
 /// `250ms`, `10s`, `5m`, `1h` or `7d`, within bounds written in the same way.
-pub(super) fn duration(text: &str, least: &str, most: &str) -> Result<Duration, String> {
+pub fn duration(text: &str, least: &str, most: &str) -> Result<Duration, String> {
     match (plain_duration(text), plain_duration(least), plain_duration(most)) {
         (Some(value), Some(low), Some(high)) if (low..=high).contains(&value) => Ok(value),
         _ => Err(format!("must be a duration from {least} to {most} such as 250ms, 10s, 5m, 1h")),

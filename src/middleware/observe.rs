@@ -17,15 +17,19 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use super::client_address::ClientAddress;
-use crate::domain::UserId;
+use crate::domain::{CounterName, UserId};
 use crate::error::Reported;
-use crate::metrics;
+use crate::metrics::{self, HttpRequest};
 use crate::state::AppState;
+use crate::telemetry;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Route label and span name of paths that no route matches.
-const UNMATCHED: &str = "unmatched";
+pub const UNMATCHED: &str = "unmatched";
+
+/// Error type of a 503 that is no problem: what a health check says.
+pub const UNHEALTHY: &str = "unhealthy";
 
 /// Status and error type of a request whose client went away before the answer: what nginx calls 499.
 const CLIENT_CLOSED: (u16, &str) = (499, "client_closed_request");
@@ -107,7 +111,7 @@ impl Record {
         self.cause = reported.and_then(|reported| reported.cause.clone());
         self.error_type = match reported {
             Some(reported) => reported.code.as_str(),
-            None if self.status >= 500 => "unhealthy",
+            None if self.status >= 500 => UNHEALTHY,
             None => "",
         };
     }
@@ -116,9 +120,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        // A method that the route does not have is any method: a caller's fancy must not make new series.
-        let method = if self.status == 405 { "_OTHER" } else { self.method };
-        metrics::http_request(method, &self.route, self.status, self.error_type, duration);
+        // A method that the route does not have, or of no route at all, is any method: a caller's fancy must not make new series.
+        let method = if self.status == 405 || self.route == UNMATCHED { "_OTHER" } else { self.method };
         self.span.record("http.response.status_code", self.status);
         if !self.error_type.is_empty() {
             self.span.record("error.type", self.error_type);
@@ -129,6 +132,8 @@ impl Drop for Record {
         }
         let user_id = self.caller.0.get().map(field::display);
         let _entered = self.span.enter();
+        let request = HttpRequest { method, route: &self.route, status: self.status, code: self.error_type };
+        metrics::http_request(request, duration, telemetry::sampled_ids());
         macro_rules! tell {
             ($level:ident) => {
                 tracing::$level!(
@@ -166,8 +171,7 @@ fn server_span(request: &Request, method: &'static str, route: Option<&str>, cli
         http.request.method = method,
         http.route = route,
         url.scheme = "http",
-        // A path that no route matches can hold anything.
-        url.path = route.map(|_| request.uri().path()),
+        url.path = route.and_then(|route| harmless(route, request.uri().path())),
         url.query = query,
         client.address = %client.0,
         http.response.status_code = field::Empty,
@@ -180,6 +184,12 @@ fn server_span(request: &Request, method: &'static str, route: Option<&str>, cli
     // It fails only for a span that was entered already, which this one was not.
     let _ = span.set_parent(parent);
     span
+}
+
+/// The path, unless it can hold anything: where no route matches, or where a counter's name is none.
+fn harmless<'a>(route: &str, path: &'a str) -> Option<&'a str> {
+    let pairs = || route.split('/').zip(path.split('/'));
+    pairs().all(|(template, segment)| template != "{name}" || segment.parse::<CounterName>().is_ok()).then_some(path)
 }
 
 /// A query string whose parameters keep their names and lose their values.
@@ -227,6 +237,15 @@ mod tests {
         assert_eq!(redacted("count=5&token=abc"), "count=5&token=REDACTED");
         assert_eq!(redacted("eyJhbGciOiJI"), "REDACTED");
         assert_eq!(redacted("access_token=x&a"), "access_token=REDACTED&REDACTED");
+    }
+
+    #[test]
+    fn a_path_is_told_where_it_names_a_counter_or_nothing() {
+        let (template, path) = ("/v1/counters/{name}/next", "/v1/counters/mine/next");
+        assert_eq!(harmless(template, path), Some(path));
+        assert_eq!(harmless("/v1/next", "/v1/next"), Some("/v1/next"));
+        assert_eq!(harmless(template, "/v1/counters/ada@example.com/next"), None);
+        assert_eq!(harmless(template, "/v1/counters/a%20b/next"), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::StoreError;
 use crate::metrics::{self, StoreAttempt};
+use crate::telemetry;
 
 /// Measures the operations of one store.
 #[derive(Debug, Clone)]
@@ -88,7 +89,8 @@ impl Drop for Observation<'_> {
         if let Some(code) = self.labels.code {
             self.span.record("db.response.status_code", code);
         }
-        metrics::store_attempt(self.labels, self.started.elapsed());
+        let of = self.span.in_scope(telemetry::sampled_ids);
+        metrics::store_attempt(self.labels, self.started.elapsed(), of);
     }
 }
 

@@ -10,25 +10,25 @@ mod counters;
 mod deadline;
 mod documents;
 mod error;
+mod events;
 #[cfg(feature = "mutants")]
 mod mutant;
 mod schema;
 mod transaction;
 mod users;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::bson::doc;
 use mongodb::error::ErrorKind;
 use mongodb::event::EventHandler;
-use mongodb::event::sdam::SdamEvent;
 use mongodb::options::{
     Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, Database, ServerType};
+use mongodb::{Client, Collection, Database};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tracing::Instrument as _;
@@ -41,6 +41,7 @@ use crate::domain::{CounterId, CounterName, Email, UserId};
 use deadline::{Deadline, Repeats};
 use documents::Stored;
 use error::Effect;
+use events::Events;
 
 /// The value of `db.system.name`.
 const SYSTEM: &str = "mongodb";
@@ -48,6 +49,10 @@ const SYSTEM: &str = "mongodb";
 const MAX_POOL_SIZE: u32 = 32;
 /// Those of them that are left to commits and pings.
 const RESERVED_CONNECTIONS: u32 = 8;
+/// How often each server is asked what it is; it answers at once when that changes.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often the pools' numbers are looked through for what no event tells.
+const REFRESH_PERIOD: Duration = Duration::from_secs(1);
 /// What a command belongs to that concerns no collection.
 const NO_COLLECTION: &str = "";
 
@@ -102,8 +107,8 @@ struct Operations {
     prepared: AtomicBool,
     /// The turn at making counters.
     making: Mutex<()>,
-    /// How often a server was found unreachable so far.
-    disturbances: Arc<AtomicU64>,
+    /// What the driver tells of its servers and connections.
+    events: Arc<Events>,
 }
 
 /// The driver's handles, made by the first `prepare`.
@@ -136,7 +141,7 @@ impl MongoStore {
             connection: OnceCell::new(),
             prepared: AtomicBool::new(false),
             making: Mutex::new(()),
-            disturbances: Arc::default(),
+            events: Arc::new(Events::new(HEARTBEAT, settings.timeout + Duration::from_secs(1))),
         };
         let places = usize::try_from(pool.saturating_sub(RESERVED_CONNECTIONS)).unwrap_or(usize::MAX).max(1);
         Ok(Self { operations: Arc::new(operations), places: Arc::new(Semaphore::new(places)) })
@@ -212,22 +217,14 @@ impl Operations {
                 let options = ClientOptions::parse(self.uri.clone()).await.map_err(|error| cannot_connect(&error))?;
                 let mut options = adapt(options, self.timeout);
                 self.probe(options.clone()).await?;
-                options.sdam_event_handler = Some(EventHandler::callback(self.notice()));
-                self.open(options)
+                let (of_pools, of_servers) = (self.events.clone(), self.events.clone());
+                options.cmap_event_handler = Some(EventHandler::callback(move |event| of_pools.of_pool(event)));
+                options.sdam_event_handler = Some(EventHandler::callback(move |event| of_servers.of_servers(event)));
+                let connection = self.open(options)?;
+                tokio::spawn(refresh(Arc::downgrade(&self.events)));
+                Ok(connection)
             })
             .await
-    }
-
-    /// Counts the servers that become unreachable.
-    fn notice(&self) -> impl Fn(SdamEvent) + Send + Sync + 'static {
-        let disturbances = self.disturbances.clone();
-        move |event| {
-            if let SdamEvent::ServerDescriptionChanged(change) = event
-                && change.new_description.server_type() == ServerType::Unknown
-            {
-                disturbances.fetch_add(1, Ordering::Release);
-            }
-        }
     }
 
     /// Asks the servers whether they will do, over one connection of its own: a pool that fills itself would report the
@@ -243,6 +240,15 @@ impl Operations {
     fn open(&self, options: ClientOptions) -> Result<Connection, PrepareError> {
         let client = Client::with_options(options).map_err(|error| cannot_connect(&error))?;
         Ok(Connection { database: client.database(&self.database), client })
+    }
+}
+
+/// Keeps the pools' numbers up to date as long as there is a store.
+async fn refresh(events: Weak<Events>) {
+    loop {
+        tokio::time::sleep(REFRESH_PERIOD).await;
+        let Some(events) = events.upgrade() else { return };
+        events.refresh();
     }
 }
 
@@ -284,7 +290,7 @@ fn adapt(mut options: ClientOptions, timeout: Duration) -> ClientOptions {
     options.server_selection_timeout = Some(patience);
     options.connect_timeout = Some(patience);
     // A server that came back is seen within about this time.
-    options.heartbeat_freq = Some(Duration::from_secs(1));
+    options.heartbeat_freq = Some(HEARTBEAT);
     // A pool that is never empty, so that no call pays for a connection; and room for reads beside the few writes.
     options.min_pool_size = options.min_pool_size.or(Some(4));
     options.max_pool_size = options.max_pool_size.or(Some(MAX_POOL_SIZE));

@@ -106,7 +106,7 @@ async fn probe(service: &Service, path: &str) -> u16 {
 }
 
 /// Sets how large a file may become that the service writes.
-fn limit_files(service: &Service, bytes: &str) {
+pub(crate) fn limit_files(service: &Service, bytes: &str) {
     let (pid, limit) = (service.id().to_string(), format!("--fsize={bytes}:"));
     let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit is of util-linux");
     assert!(status.success(), "prlimit --pid {pid} {limit}");

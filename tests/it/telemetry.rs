@@ -1,4 +1,10 @@
-//! Traces and logs: one call can be followed through both, and nothing secret is in either.
+//! Metrics, traces and logs: one call can be followed through all of them, and nothing secret is in any.
+
+mod logs;
+mod metrics;
+mod one_id;
+mod prometheus;
+mod spans;
 
 use std::time::{Duration, Instant};
 
@@ -132,7 +138,7 @@ async fn each_request_is_one_log_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_is_told() {
     let collector = Collector::grpc().await;
-    let settings = [("RUST_LOG", "debug"), ("OTEL_SERVICE_NAME", "counters-of-a-test")];
+    let settings = [("RUST_LOG", "trace"), ("OTEL_LOGS_EXPORTER", "otlp"), ("OTEL_SERVICE_NAME", "counters-of-a-test")];
     let service = traced(Kind::Mongodb, &collector.endpoint(), "grpc", &settings).await;
     let client = service.client().await;
     let (email, password, wrong) = ("canary-mail@example.com", "canary-password", "canary-wrong-password");
@@ -149,6 +155,17 @@ async fn nothing_secret_is_told() {
     client.get("/v1/nothing/canary-path?token=canary-token").send().await.expect(404);
     client.get("/v1/me").token("canary-token").send().await.expect(401);
     client.post("/v1/next").token(token).key("canary-key").send().await.expect(200);
+    client
+        .get("/v1/me")
+        .token(token)
+        .header("x-other", "canary-header")
+        .header("accept", "canary/type")
+        .send()
+        .await
+        .expect(406);
+    client.post("/v1/next").token(token).header("traceparent", "canary-parent").send().await.expect(200);
+    client.post("/v1/login").body("application/canary", "canary").send().await.expect(415);
+    client.post("/v1/counters/canary%20name/next").token(token).send().await.expect(422);
     let trace = new_trace();
     let traceparent = format!("00-{trace}-{CALLER}-01");
     let leave = client.delete("/v1/me").token(token).header("traceparent", &traceparent);
@@ -158,8 +175,9 @@ async fn nothing_secret_is_told() {
     eventually("the last call's span", async || collector.trace(&trace).iter().any(server_span).then_some(())).await;
     let told = [
         ("logs", service.output()),
-        ("spans", collector.text()),
+        ("spans and log records", collector.text()),
         ("metrics", Scrape::of(&service).await.text().to_owned()),
+        ("metrics with exemplars", Scrape::open_metrics(&service).await.text().to_owned()),
     ];
     for (where_, text) in &told {
         for secret in ["canary", signature] {

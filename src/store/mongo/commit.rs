@@ -1,7 +1,6 @@
 //! Batches: a single counter by one `findAndModify`, everything else by one transaction.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
 
 use mongodb::action::Action as _;
 use mongodb::bson::{Document, doc};
@@ -130,7 +129,7 @@ impl Operations {
         }
         // The server remembers the session's transaction number, so the driver's second attempt, or a first one that
         // arrives late, never applies twice.
-        let disturbances = self.disturbances.load(Ordering::Acquire);
+        let disturbances = self.events.disturbances();
         let counters = self.connection()?.collection::<CounterDocument>();
         let after = self
             .call(("findAndModify", CounterDocument::COLLECTION), Effect::Write, deadline, |comment| {
@@ -146,7 +145,7 @@ impl Operations {
             // It remembers only what it wrote. Where this is the answer to a second attempt, the first one may still arrive, and
             // take numbers if there is something to match by then. The driver does not say whether there was one, but before
             // it makes one it gives up the server that has not answered.
-            None if self.disturbances.load(Ordering::Acquire) != disturbances => {
+            None if self.events.disturbances() != disturbances => {
                 Err(StoreError::OutcomeUnknown(Cause::new(NETWORK, "a first attempt may still arrive")))
             }
             None => Ok(None),

@@ -138,7 +138,7 @@ async fn metrics_count_what_was_sent(env: &Env) {
     assert_eq!(requests("POST", "/v1/counters/{name}/next", "200"), 2.0);
     assert_eq!(requests("GET", "/v1/current", "200"), 1.0);
     assert_eq!(requests("GET", "/v1/current", "401"), 3.0);
-    assert_eq!(requests("GET", "unmatched", "404"), 1.0);
+    assert_eq!(requests("_OTHER", "unmatched", "404"), 1.0);
     assert_eq!(requests("_OTHER", "/v1/next", "405"), 1.0);
     assert_eq!(scrape.sum("counter_api_numbers_issued_total", &[]), 13.0);
     assert_eq!(scrape.sum("counter_api_idempotent_replays_total", &[]), 1.0);

@@ -6,6 +6,7 @@ pub(crate) mod load;
 pub(crate) mod mongod;
 pub(crate) mod openapi;
 pub(crate) mod otlp;
+pub(crate) mod plot;
 pub(crate) mod process;
 pub(crate) mod prometheus;
 pub(crate) mod proxy;

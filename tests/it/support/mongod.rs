@@ -121,6 +121,20 @@ impl ReplicaSet {
         panic!("the replica set elected no primary:\n{}", self.logs());
     }
 
+    /// Runs a command on the admin database of every member.
+    pub(crate) async fn command_all(&self, command: Document) {
+        for member in &self.members {
+            assert!(admin(member.port, command.clone(), PATIENCE).await.is_some(), "{command} was refused");
+        }
+    }
+
+    /// Lines of the members' own logs that hold this text.
+    pub(crate) fn log_lines(&self, text: &str) -> Vec<String> {
+        let logs = self.members.iter().map(|member| fs::read(member.dir.join("mongod.log")).unwrap_or_default());
+        let lines = logs.flat_map(|log| String::from_utf8_lossy(&log).lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| line.contains(text)).collect()
+    }
+
     /// The process of a member, while it runs.
     pub(crate) fn pid(&self, i: usize) -> Option<u32> {
         self.members[i].process.as_ref().map(Child::id)

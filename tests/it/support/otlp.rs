@@ -1,4 +1,4 @@
-//! A collector that keeps the spans that it is sent, over OTLP's gRPC or over its HTTP with protobuf.
+//! A collector that keeps the spans and log records that it is sent, over OTLP's gRPC or over its HTTP with protobuf.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -10,9 +10,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
@@ -21,7 +24,10 @@ use tonic::{Request, Response, Status};
 
 /// What the collector was sent so far.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<ExportTraceServiceRequest>>>);
+struct Received {
+    traces: Arc<Mutex<Vec<ExportTraceServiceRequest>>>,
+    logs: Arc<Mutex<Vec<ExportLogsServiceRequest>>>,
+}
 
 /// A collector on a free port. It lasts as long as the test's runtime.
 pub(crate) struct Collector {
@@ -34,8 +40,9 @@ impl Collector {
     pub(crate) async fn grpc() -> Self {
         let (listener, address) = free_port().await;
         let received = Received::default();
-        let service = TraceServiceServer::new(received.clone());
-        let server = tonic::transport::Server::builder().add_service(service);
+        let server = tonic::transport::Server::builder()
+            .add_service(TraceServiceServer::new(received.clone()))
+            .add_service(LogsServiceServer::new(received.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Self { address, received }
     }
@@ -62,7 +69,7 @@ impl Collector {
 
     /// The spans of one trace so far, each with its resource's attributes.
     pub(crate) fn trace(&self, trace_id: &str) -> Vec<(Span, Vec<KeyValue>)> {
-        let received = self.received.0.lock().unwrap();
+        let received = self.received.traces.lock().unwrap();
         let resources = received.iter().flat_map(|request| &request.resource_spans);
         let spans = resources.flat_map(|of_resource| {
             let resource =
@@ -73,9 +80,18 @@ impl Collector {
         spans.filter(|(span, _)| hex(&span.trace_id) == trace_id).collect()
     }
 
+    /// The log records of one trace so far.
+    pub(crate) fn records(&self, trace_id: &str) -> Vec<LogRecord> {
+        let received = self.received.logs.lock().unwrap();
+        let scopes = received.iter().flat_map(|request| &request.resource_logs).flat_map(|logs| &logs.scope_logs);
+        let records = scopes.flat_map(|logs| &logs.log_records);
+        records.filter(|record| hex(&record.trace_id) == trace_id).cloned().collect()
+    }
+
     /// Everything that came so far, as text to search in.
     pub(crate) fn text(&self) -> String {
-        format!("{:?}", self.received.0.lock().unwrap())
+        let (traces, logs) = (self.received.traces.lock().unwrap(), self.received.logs.lock().unwrap());
+        format!("{traces:?}{logs:?}")
     }
 }
 
@@ -91,17 +107,37 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.lock().unwrap().push(request.into_inner());
+        self.traces.lock().unwrap().push(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Received {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        self.logs.lock().unwrap().push(request.into_inner());
+        Ok(Response::new(ExportLogsServiceResponse::default()))
     }
 }
 
 impl Received {
     async fn take_http(self, request: hyper::Request<Incoming>) -> Result<hyper::Response<Full<Bytes>>, Infallible> {
-        assert_eq!(request.uri().path(), "/v1/traces");
+        let path = request.uri().path().to_owned();
         let body = request.into_body().collect().await.unwrap().to_bytes();
-        self.0.lock().unwrap().push(ExportTraceServiceRequest::decode(body).unwrap());
-        let answer = ExportTraceServiceResponse::default().encode_to_vec();
+        let answer = match path.as_str() {
+            "/v1/traces" => {
+                self.traces.lock().unwrap().push(ExportTraceServiceRequest::decode(body).unwrap());
+                ExportTraceServiceResponse::default().encode_to_vec()
+            }
+            "/v1/logs" => {
+                self.logs.lock().unwrap().push(ExportLogsServiceRequest::decode(body).unwrap());
+                ExportLogsServiceResponse::default().encode_to_vec()
+            }
+            _ => panic!("nobody sends to {path}"),
+        };
         Ok(hyper::Response::new(Full::new(answer.into())))
     }
 }

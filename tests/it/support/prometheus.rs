@@ -12,9 +12,22 @@ impl Scrape {
         Self(answer.text().await.unwrap())
     }
 
+    /// One scrape in OpenMetrics, with exemplars.
+    pub(crate) async fn open_metrics(service: &Service) -> Self {
+        let scrape = http_client().get(service.admin_url("/metrics")).header("accept", "application/openmetrics-text");
+        let answer = scrape.send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        Self(answer.text().await.unwrap())
+    }
+
     /// The text as it was scraped.
     pub(crate) fn text(&self) -> &str {
         &self.0
+    }
+
+    /// The lines that are samples.
+    pub(crate) fn samples(&self) -> impl Iterator<Item = &str> {
+        self.0.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
     }
 
     /// The sum of a metric's samples that bear all of these labels.

@@ -1,0 +1,105 @@
+//! What a panic in a handler becomes: no real store panics, so this one does.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::{Body, to_bytes};
+use tokio::runtime::Handle;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::auth::token::{Keyring, Tokens};
+use crate::config::{Config, Sources};
+use crate::domain::{CounterId, CounterName, Email, UserId};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::Format;
+use crate::sequencer::Sequencer;
+use crate::store::{Answer, Batch, Counter, NamedCounter, NewUser, PrepareError, Store, StoreError, TokenHash, User};
+
+/// Panics whatever it is asked for.
+struct Panicking;
+
+#[async_trait]
+impl Store for Panicking {
+    fn system(&self) -> &'static str {
+        "panicking"
+    }
+    fn flights(&self) -> usize {
+        1
+    }
+    async fn prepare(&self) -> Result<(), PrepareError> {
+        panic!("planted")
+    }
+    async fn ping(&self) -> Result<(), StoreError> {
+        panic!("planted")
+    }
+    async fn commit(&self, _: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
+        panic!("planted")
+    }
+    async fn current(&self, _: &CounterId) -> Result<Option<Counter>, StoreError> {
+        panic!("planted")
+    }
+    async fn counters(&self, _: UserId, _: Option<&CounterName>, _: usize) -> Result<Vec<NamedCounter>, StoreError> {
+        panic!("planted")
+    }
+    async fn delete_counter(&self, _: &CounterId) -> Result<bool, StoreError> {
+        panic!("planted")
+    }
+    async fn create_user(&self, _: &NewUser) -> Result<(), StoreError> {
+        panic!("planted")
+    }
+    async fn user_by_email(&self, _: &Email) -> Result<Option<User>, StoreError> {
+        panic!("planted")
+    }
+    async fn user(&self, _: UserId) -> Result<Option<User>, StoreError> {
+        panic!("planted")
+    }
+    async fn record_token(&self, _: UserId, _: &TokenHash) -> Result<Option<u64>, StoreError> {
+        panic!("planted")
+    }
+    async fn revoke_tokens(&self, _: UserId) -> Result<Option<u64>, StoreError> {
+        panic!("planted")
+    }
+    async fn delete_user(&self, _: UserId) -> Result<bool, StoreError> {
+        panic!("planted")
+    }
+    async fn close(&self) {}
+}
+
+#[tokio::test]
+async fn a_panic_is_answered_counted_and_says_nothing_internal() {
+    let config = Config::read(&Sources::default()).unwrap();
+    // The one test of the library that needs the process's recorder and its hook.
+    let telemetry = crate::telemetry::init(&config.telemetry, "panicking").unwrap();
+    let keys = Keyring::parse(&format!("k:{}", "x".repeat(32)).into()).unwrap();
+    let store = Arc::new(Panicking);
+    let sequencer = Sequencer::new(store.clone(), 10, Handle::current());
+    let tokens = Arc::new(Tokens::new(keys, "i".into(), "a".into(), Duration::from_secs(60)));
+    let state = AppState::new(
+        store,
+        sequencer,
+        tokens,
+        Lifecycle::default(),
+        config.http,
+        &config.limits,
+        config.store.initial_value,
+    );
+    let request = Request::get("/health").body(Body::empty()).unwrap();
+    let response = api(state).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = to_bytes(response.into_body(), 10_000).await.unwrap();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(problem["code"], "internal");
+    assert_eq!(problem["trace_id"].as_str().unwrap().len(), 32);
+    assert!(!String::from_utf8_lossy(&body).contains("planted"));
+
+    let text = telemetry.metrics.as_ref().unwrap().render(Format::Text);
+    for sample in [
+        "counter_api_panics_total 1",
+        "counter_api_problems_total{code=\"internal\"} 1",
+        "http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/health\",\
+         http_response_status_code=\"500\",error_type=\"internal\",url_scheme=\"http\"} 1",
+    ] {
+        assert!(text.contains(sample), "{sample} is not in\n{text}");
+    }
+}
