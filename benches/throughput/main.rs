@@ -21,6 +21,7 @@ mod fairness;
 mod memory;
 mod options;
 mod overload;
+mod price;
 mod results;
 mod rows;
 mod subjects;
@@ -35,6 +36,7 @@ use fairness::Fairness;
 use memory::Memory;
 use options::Options;
 use overload::{Overload, Pace};
+use price::Price;
 use results::Results;
 use subjects::Case;
 use subjects::counter_api::{CounterApi, ON_MONGODB, ON_REDB};
@@ -48,6 +50,7 @@ use support::stores::{Kind, Store};
 const MEMORY: &str = "memory";
 const OVERLOAD: &str = "overload";
 const FAIRNESS: &str = "fairness";
+const PRICE: &str = "price of telemetry";
 
 /// What the raw driver is measured in. One client comes last, next to the service's: the two are held against each other.
 const RAW_CASES: [(Case, &[usize]); 3] = [(Case::SPREAD, &[64, 256]), (Case::HOT, &[64, 256]), (Case::HOT, &[1])];
@@ -88,7 +91,7 @@ async fn on_mongodb(options: &Options, results: &mut Results) {
     let raw_rows = options.rows(mongodb_driver::NAME, &RAW_CASES);
     let rows = options.rows(ON_MONGODB, &API_CASES);
     let wants = |what| options.wants(ON_MONGODB, what);
-    if raw_rows.is_empty() && rows.is_empty() && ![MEMORY, OVERLOAD, FAIRNESS].into_iter().any(wants) {
+    if raw_rows.is_empty() && rows.is_empty() && ![MEMORY, OVERLOAD, FAIRNESS, PRICE].into_iter().any(wants) {
         return;
     }
     let set = ReplicaSet::start(3).await;
@@ -104,6 +107,9 @@ async fn on_mongodb(options: &Options, results: &mut Results) {
             let replica = Service::on(&store, &[]).await;
             results.fairness.extend(Fairness::measure(&api, Some(&replica)).await);
         }
+    }
+    if wants(PRICE) {
+        results.price = Price::measure(&set, &mongods).await;
     }
     if wants(OVERLOAD) {
         let store = Store::in_mongodb(&set.uri());

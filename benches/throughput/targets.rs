@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::fairness::{HOT, HOT_ELSEWHERE, NOBODY, SPREAD};
 use crate::overload::Pace;
+use crate::price::{LOGS, METRICS, NOTHING, Price, TENTH};
 use crate::results::Results;
 use crate::rows::Row;
 use crate::subjects::Case;
@@ -139,6 +140,14 @@ pub(crate) fn targets(results: &Results) -> Vec<Target> {
         targets.push(at_most(what, 2.0, Unit::Times, ratio(NOBODY)));
         targets.push(at_most(format!("the same, against {SPREAD}"), 2.0, Unit::Times, ratio(SPREAD)));
     }
+    let ratio = |of, to| Price::ratio(&results.price, of, to);
+    targets.push(at_least(
+        "MongoDB: throughput with metrics, against none",
+        0.97,
+        Unit::Percent,
+        ratio(METRICS, NOTHING),
+    ));
+    targets.push(at_least("with traces of 10 %, against none", 0.95, Unit::Percent, ratio(TENTH, LOGS)));
     targets
 }
 
