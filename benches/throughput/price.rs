@@ -43,7 +43,8 @@ impl Price {
     /// Measures services with ever more telemetry on this replica set.
     pub(crate) async fn measure(set: &ReplicaSet, mongods: &[u32]) -> Vec<Self> {
         let endpoint = sink().await;
-        let quiet = ("RUST_LOG", "off");
+        // Only the line that says where it listens.
+        let quiet = ("RUST_LOG", "counter_api::service=info");
         let traced = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_TRACES_SAMPLER", "traceidratio")];
         let variants: [(&str, Vec<(&str, &str)>); 5] = [
             (NOTHING, vec![quiet, ("COUNTER_METRICS", "off")]),
