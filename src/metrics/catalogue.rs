@@ -115,6 +115,9 @@ catalogue! {
     STORE_CONFLICTS = "counter_api_store_conflicts_total" Kind::Counter, ["db_system_name"],
         "Transactions that met another writer and were repeated.",
         "A steady high rate means that several replicas serve the same hot counters.";
+    ORPHANS_ABORTED = "counter_api_orphaned_transactions_total" Kind::Counter, [],
+        "Transactions of replicas that are gone, which held up others and were aborted.",
+        "Some after a replica was killed. Otherwise a replica is frozen, or cut off from the database.";
     NUMBERS_ISSUED = "counter_api_numbers_issued_total" Kind::Counter, [],
         "Numbers handed out. A replayed answer does not count again.",
         "Compare with the rate of next: a gap between them is refusals.";

@@ -162,6 +162,11 @@ pub fn store_conflict(system: &'static str) {
     counter!(STORE_CONFLICTS.name, "db_system_name" => system).increment(1);
 }
 
+/// Counts transactions that were aborted because their owners are gone.
+pub fn orphans_aborted(transactions: u64) {
+    counter!(ORPHANS_ABORTED.name).increment(transactions);
+}
+
 /// Counts numbers that were handed out.
 pub fn numbers_issued(count: u64) {
     counter!(NUMBERS_ISSUED.name).increment(count);

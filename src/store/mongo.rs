@@ -13,6 +13,7 @@ mod error;
 mod events;
 #[cfg(feature = "mutants")]
 mod mutant;
+mod orphans;
 mod schema;
 mod transaction;
 mod users;
@@ -43,6 +44,8 @@ use documents::Stored;
 use error::Effect;
 use events::Events;
 
+/// How the service names itself to the servers.
+const APP_NAME: &str = "counter-api";
 /// The value of `db.system.name`.
 const SYSTEM: &str = "mongodb";
 /// Connections of the pool, where the connection string names no other number.
@@ -92,6 +95,8 @@ pub struct MongoStore {
     operations: Arc<Operations>,
     /// Places for operations other than commits and pings, which have the sequencer's and the health check's own bounds.
     places: Arc<Semaphore>,
+    /// One looks for transactions whose owner is gone.
+    looking: Arc<Semaphore>,
 }
 
 /// What is done in the database.
@@ -144,7 +149,8 @@ impl MongoStore {
             events: Arc::new(Events::new(HEARTBEAT, settings.timeout + Duration::from_secs(1))),
         };
         let places = usize::try_from(pool.saturating_sub(RESERVED_CONNECTIONS)).unwrap_or(usize::MAX).max(1);
-        Ok(Self { operations: Arc::new(operations), places: Arc::new(Semaphore::new(places)) })
+        let (places, looking) = (Arc::new(Semaphore::new(places)), Arc::new(Semaphore::new(1)));
+        Ok(Self { operations: Arc::new(operations), places, looking })
     }
 
     /// Runs an operation in a task of its own.
@@ -161,7 +167,18 @@ impl MongoStore {
         })
     }
 
-    /// The same, in one of the places, for which it waits as long as for a server.
+    /// Looks for transactions whose owner is gone, unless somebody does.
+    fn look_for_orphans(&self) {
+        let Ok(looking) = self.looking.clone().try_acquire_owned() else { return };
+        let operations = self.operations.clone();
+        tokio::spawn(async move {
+            // Where it fails, the commit that is held up says why.
+            let _ = operations.abort_orphans().await;
+            drop(looking);
+        });
+    }
+
+    /// The same as [`MongoStore::detached`], in one of the places, for which it waits as long as for a server.
     async fn placed<T, F>(&self, operation: impl FnOnce(Arc<Operations>) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -275,7 +292,7 @@ fn patience(timeout: Duration) -> Duration {
 /// up to 30.
 fn adapt(mut options: ClientOptions, timeout: Duration) -> ClientOptions {
     let patience = patience(timeout);
-    options.app_name = Some("counter-api".to_owned());
+    options.app_name = Some(APP_NAME.to_owned());
     // wtimeout: or else the server would go on waiting for a majority that is gone, long after we have given up.
     let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build();
     options.write_concern = Some(majority);
@@ -317,7 +334,14 @@ impl Store for MongoStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
         // The sequencer's task is one that nobody drops.
-        self.operations.commit_batch(batch).await
+        let commit = self.operations.commit_batch(batch);
+        tokio::pin!(commit);
+        loop {
+            match tokio::time::timeout(orphans::PATIENCE, commit.as_mut()).await {
+                Ok(result) => return result,
+                Err(_) => self.look_for_orphans(),
+            }
+        }
     }
 
     async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError> {

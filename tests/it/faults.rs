@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
+use mongodb::options::ClientOptions;
+use mongodb::{Client, ClientSession};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::task::JoinSet;
 
@@ -10,6 +12,7 @@ use crate::support::client::{Answer, Call, User};
 use crate::support::history::{Operation, Outcome, check};
 use crate::support::load::take;
 use crate::support::mongod::ReplicaSet;
+use crate::support::prometheus::Scrape;
 use crate::support::service::{Service, http_client, launch};
 use crate::support::stores::{Kind, Store};
 use crate::support::{PATIENCE, eventually, eventually_within};
@@ -267,4 +270,41 @@ async fn a_record_that_somebody_else_has_spoilt_is_an_internal_error_and_stays_a
     user.post("/v1/next").send().await.problem(500, "internal");
     let spoilt = counters.find_one(doc! { "name": "default" }).await.unwrap().unwrap();
     assert_eq!(spoilt.get_str("value").unwrap(), "many");
+}
+
+/// Changes a counter in a transaction as the service does, and leaves it open as a service that is killed does.
+async fn leave_transaction_open(store: &Store, user: &User) -> (Client, ClientSession) {
+    let mut options = ClientOptions::parse(&store.url).await.unwrap();
+    options.app_name = Some("counter-api".to_owned());
+    let client = Client::with_options(options).unwrap();
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let counters = client.database(store.database()).collection::<Document>("incremental_counter");
+    let change = doc! { "$inc": { "value": 1_i64, "version": 1_i64 } };
+    let filter = doc! { "user": &user.id };
+    let changed = counters.find_one_and_update(filter, change).session(&mut session).await.unwrap();
+    assert!(changed.is_some(), "the user has a counter");
+    (client, session)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_whose_owner_is_gone_does_not_hold_up_its_counter() {
+    let set = replica_set().await;
+    let store = Store::in_mongodb(&set.uri());
+    let service = Service::on(&store, &[]).await;
+    let user = service.client().await.register().await;
+    assert_eq!(user.next().await, 1);
+    for (number, key) in [(2, Some("key")), (3, None)] {
+        let _gone = leave_transaction_open(&store, &user).await;
+        // The server would keep it for a minute.
+        let answer = eventually_within(Duration::from_secs(20), "the counter is free", async || {
+            let call = user.post("/v1/next");
+            let answer = key.map_or(user.post("/v1/next"), |key| call.key(key)).send().await;
+            (answer.status == 200).then_some(answer)
+        })
+        .await;
+        assert_eq!(answer.number("value"), number, "what was not committed is nobody's");
+    }
+    let scrape = Scrape::of(&service).await;
+    assert_eq!(scrape.sum("counter_api_orphaned_transactions_total", &[]), 2.0);
 }
