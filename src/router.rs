@@ -157,13 +157,14 @@ fn cors(origins: &[String]) -> tower::util::Either<CorsLayer, tower::layer::util
     tower::util::Either::Left(layer)
 }
 
-/// Every route exists in `/metrics` from the start with what plausibly moves, success and 503, so that a rate over it is zero
-/// rather than nothing. A 500 is a bug, and is seen at once in the count of problems.
+/// Every route exists in `/metrics` from the start with what plausibly moves, success, 500 and 503, so that a rate over it is
+/// zero rather than nothing.
 fn series_at_zero(description: &OpenApi) {
     for (path, item) in &description.paths.paths {
         let operations = [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)];
         for (method, operation) in operations {
             let Some(operation) = operation else { continue };
+            drop(metrics::http_active(method));
             let success = operation.responses.responses.keys().find(|status| status.starts_with('2'));
             if let Some(status) = success.and_then(|status| status.parse().ok()) {
                 metrics::route_at_zero(method, path, status, "");
@@ -171,6 +172,9 @@ fn series_at_zero(description: &OpenApi) {
             if operation.responses.responses.contains_key("503") {
                 let error_type = if path.starts_with("/v1/") { Code::StoreUnavailable.as_str() } else { UNHEALTHY };
                 metrics::route_at_zero(method, path, 503, error_type);
+            }
+            if operation.responses.responses.contains_key("500") {
+                metrics::route_at_zero(method, path, 500, Code::Internal.as_str());
             }
             if operation.responses.responses.contains_key("429") {
                 metrics::rate_limited_at_zero(path);

@@ -70,6 +70,7 @@ impl Server {
             );
             bounds.max_connections = affordable;
         }
+        drop(metrics::http_connection(name));
         metrics::http_connections_limit(name, u32::try_from(bounds.max_connections).unwrap_or(u32::MAX));
         Ok(Self { name, listener: TcpListener::bind(address).await?, bounds })
     }
@@ -135,7 +136,12 @@ fn refused_unread(error: &(dyn Error + Send + Sync + 'static)) {
     let status = if error.is_parse_too_large() { 431 } else { 400 };
     let request = HttpRequest { method: "_OTHER", route: UNMATCHED, status, code: "" };
     metrics::http_request(request, Duration::ZERO, None);
-    tracing::info!(status, "a request's head could not be read");
+    tracing::info!(
+        method = "_OTHER",
+        route = UNMATCHED,
+        status,
+        "_OTHER {UNMATCHED} {status}: its head could not be read"
+    );
 }
 
 struct Connection {

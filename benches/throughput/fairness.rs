@@ -29,7 +29,7 @@ pub(crate) struct Fairness {
 pub(crate) const NOBODY: &str = "nobody else";
 pub(crate) const SPREAD: &str = "256 clients on 10,000 counters";
 pub(crate) const HOT: &str = "256 clients on one counter";
-pub(crate) const HOT_ELSEWHERE: &str = "256 clients on one counter, at another replica";
+pub(crate) const HOT_ELSEWHERE: &str = "256 clients on one counter, half of them at another replica";
 
 impl Fairness {
     /// Measures the other users beside each load; with another replica of the service, where there is one, from there too.
@@ -46,7 +46,9 @@ impl Fairness {
             let mut clients = Vec::new();
             if let Some(case) = load {
                 for client in 0..CLIENTS {
-                    clients.push(api.caller(case, client).await);
+                    // Half of them where the others are too: the two replicas meet on the counter.
+                    let at = if client % 2 == 0 { here } else { from };
+                    clients.push(ApiCaller { http: api.user.at(at).connect().await, case, client });
                 }
             }
             let mut callers = Vec::new();

@@ -53,13 +53,15 @@ const FAIRNESS: &str = "fairness";
 const PRICE: &str = "price of telemetry";
 
 /// What the raw driver is measured in. One client comes last, next to the service's: the two are held against each other.
-const RAW_CASES: [(Case, &[usize]); 3] = [(Case::SPREAD, &[64, 256]), (Case::HOT, &[64, 256]), (Case::HOT, &[1])];
+const RAW_CASES: [(Case, &[usize]); 3] =
+    [(Case::SPREAD, &[1, 64, 256, 1_000]), (Case::HOT, &[64, 256, 1_000]), (Case::HOT, &[1])];
+const CLIENTS: &[usize] = &[1, 64, 256, 1_000];
 const API_CASES: [(Case, &[usize]); 5] = [
-    (Case::HOT, &[1, 64, 256, 1_000]),
-    (Case::Hot { keyed: true }, &[256, 1_000]),
-    (Case::SPREAD, &[64, 256, 1_000]),
-    (Case::Spread { keyed: true }, &[256, 1_000]),
-    (Case::NoOp, &[64, 256, 1_000]),
+    (Case::HOT, CLIENTS),
+    (Case::Hot { keyed: true }, CLIENTS),
+    (Case::SPREAD, CLIENTS),
+    (Case::Spread { keyed: true }, CLIENTS),
+    (Case::NoOp, CLIENTS),
 ];
 const PEER_CASES: [(Case, &[usize]); 2] = [(Case::HOT, &[1, 64, 256]), (Case::SPREAD, &[1, 64, 256])];
 

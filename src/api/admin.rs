@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -16,6 +17,9 @@ use crate::telemetry::{FilterError, LogFilter};
 
 /// How long a log filter may be asked for.
 const LONGEST: &str = "24h";
+
+/// How long a filter may be, in bytes.
+const LONGEST_FILTER: usize = 1_000;
 
 /// What the routes need.
 #[derive(Debug, Clone)]
@@ -37,6 +41,7 @@ pub fn routes(admin: Admin) -> Router {
         .route("/version", get(async || axum::Json(BUILD)))
         .route("/log-filter", get(log_filter).put(set_log_filter))
         .fallback(async || not_found("There is /metrics, /version and /log-filter."))
+        .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(admin)
 }
 
@@ -48,7 +53,7 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     let Some(metrics) = admin.metrics else {
         return not_found("Metrics are switched off (COUNTER_METRICS).").into_response();
     };
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let format = Format::accepted(accept);
     // Rendering takes milliseconds of a core: not on a worker that serves callers.
     match tokio::task::spawn_blocking(move || metrics.render(format)).await {
@@ -61,17 +66,17 @@ async fn log_filter(State(admin): State<Admin>) -> String {
     admin.log_filter.current() + "\n"
 }
 
-async fn set_log_filter(State(admin): State<Admin>, RawQuery(query): RawQuery, filter: String) -> Response {
+async fn set_log_filter(State(admin): State<Admin>, RawQuery(query): RawQuery, body: Bytes) -> Response {
     let time = match query.as_deref().map(duration).transpose() {
         Ok(time) => time,
         Err(wrong) => return ApiError::new(Code::MalformedQuery).with_detail(wrong).into_response(),
     };
-    let filter = filter.trim();
+    let Some(filter) = std::str::from_utf8(&body).ok().map(str::trim).filter(|filter| filter.len() <= LONGEST_FILTER)
+    else {
+        return ApiError::new(Code::MalformedBody).with_detail("The body: a filter is a short text.").into_response();
+    };
     match admin.log_filter.set(filter, time) {
-        Ok(()) => {
-            tracing::info!(filter, for_s = time.map(|time| time.as_secs_f64()), "the log filter was changed");
-            (StatusCode::OK, format!("{filter}\n")).into_response()
-        }
+        Ok(()) => (StatusCode::OK, format!("{filter}\n")).into_response(),
         Err(error @ FilterError::Malformed) => {
             ApiError::new(Code::MalformedBody).with_detail(format!("The body: {error}.")).into_response()
         }

@@ -22,14 +22,23 @@ pub enum Format {
 }
 
 impl Format {
-    /// The form for this `Accept`: OpenMetrics where it is asked for and not refused, as Prometheus asks.
-    pub fn accepted(accept: &str) -> Self {
-        let asks = accept.split(',').any(|range| {
+    /// The form for these lines of `Accept`: the one with the higher weight (RFC 9110 section 12.5.1); text where neither is
+    /// asked for, and OpenMetrics where both are alike, for it says more.
+    pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
+        let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
+        for range in accept.into_iter().flat_map(|line| line.split(',')) {
+            let range = range.to_ascii_lowercase();
             let mut parts = range.split(';').map(str::trim);
-            parts.next() == Some("application/openmetrics-text")
-                && !parts.any(|parameter| parameter.strip_prefix("q=").and_then(|q| q.parse().ok()) == Some(0.0))
-        });
-        if asks { Self::OpenMetrics } else { Self::Text }
+            let kind = parts.next().unwrap_or_default();
+            let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim() == "q");
+            let weight = weight.map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
+            match kind {
+                "application/openmetrics-text" => open_metrics = open_metrics.max(weight),
+                "text/plain" | "text/*" => text = text.max(weight),
+                _ => {}
+            }
+        }
+        if open_metrics > 0.0 && open_metrics >= text { Self::OpenMetrics } else { Self::Text }
     }
 
     /// Its media type.
@@ -147,9 +156,16 @@ mod tests {
     #[test]
     fn openmetrics_is_for_those_who_ask_for_it() {
         let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-        assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
-        for other in ["", "*/*", "text/plain", "application/openmetrics-text;q=0"] {
-            assert_eq!(Format::accepted(other), Format::Text, "{other}");
+        assert_eq!(Format::accepted([prometheus]), Format::OpenMetrics);
+        assert_eq!(Format::accepted(["text/html", "Application/OpenMetrics-Text"]), Format::OpenMetrics);
+        for other in [
+            "",
+            "*/*",
+            "text/plain",
+            "application/openmetrics-text; Q = 0",
+            "application/openmetrics-text;q=0.1, text/plain",
+        ] {
+            assert_eq!(Format::accepted([other]), Format::Text, "{other}");
         }
     }
 }

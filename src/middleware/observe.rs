@@ -122,7 +122,8 @@ impl Drop for Record {
         let duration = self.started.elapsed();
         // A method that the route does not have, or of no route at all, is any method: a caller's fancy must not make new series.
         let method = if self.status == 405 || self.route == UNMATCHED { "_OTHER" } else { self.method };
-        self.span.record("http.response.status_code", self.status);
+        // An integer to whoever reads the span: of smaller types the text would be recorded.
+        self.span.record("http.response.status_code", i64::from(self.status));
         if !self.error_type.is_empty() {
             self.span.record("error.type", self.error_type);
         }
@@ -192,22 +193,23 @@ fn harmless<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     pairs().all(|(template, segment)| template != "{name}" || segment.parse::<CounterName>().is_ok()).then_some(path)
 }
 
-/// A query string whose parameters keep their names and lose their values.
+/// A query string whose parameters keep the names that are ours and lose their values, but for numbers: anything else may be
+/// a secret, whatever its name, and as a name too.
 fn redacted(query: &str) -> String {
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name @ ("count" | "limit" | "cursor"), value)) => format!("{name}={value}"),
-        Some((name, _)) => format!("{name}=REDACTED"),
-        // What has no name may be a secret as a whole.
-        None => "REDACTED".to_owned(),
+        Some((name @ ("count" | "limit"), value)) if value.parse::<i64>().is_ok() => format!("{name}={value}"),
+        Some((name @ ("count" | "limit" | "cursor" | "token"), _)) => format!("{name}=REDACTED"),
+        _ => "REDACTED".to_owned(),
     });
     pairs.collect::<Vec<_>>().join("&")
 }
 
 /// The caller's own identity of the request, or a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let own = headers
-        .get(REQUEST_ID)
-        .filter(|id| matches!(id.len(), 1..=128) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+    let own = headers.get(REQUEST_ID).filter(|id| {
+        matches!(id.len(), 1..=128)
+            && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+    });
     let made = || HeaderValue::from_str(&Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"));
     own.cloned().unwrap_or_else(made)
 }
@@ -236,7 +238,10 @@ mod tests {
     fn a_query_keeps_its_names_and_loses_its_secrets() {
         assert_eq!(redacted("count=5&token=abc"), "count=5&token=REDACTED");
         assert_eq!(redacted("eyJhbGciOiJI"), "REDACTED");
-        assert_eq!(redacted("access_token=x&a"), "access_token=REDACTED&REDACTED");
+        assert_eq!(
+            redacted("access_token=x&a&eyJhbGciOiJI=&count=eyJ&cursor=eyJ"),
+            "REDACTED&REDACTED&REDACTED&count=REDACTED&cursor=REDACTED"
+        );
     }
 
     #[test]

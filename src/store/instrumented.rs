@@ -87,7 +87,7 @@ impl Drop for Observation<'_> {
             self.span.record("otel.status_code", "ERROR");
         }
         if let Some(code) = self.labels.code {
-            self.span.record("db.response.status_code", code);
+            self.span.record("db.response.status_code", code.to_string());
         }
         let of = self.span.in_scope(telemetry::sampled_ids);
         metrics::store_attempt(self.labels, self.started.elapsed(), of);

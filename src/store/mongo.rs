@@ -16,6 +16,7 @@ mod mutant;
 mod orphans;
 mod schema;
 mod transaction;
+mod turns;
 mod users;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +32,7 @@ use mongodb::options::{
 };
 use mongodb::{Client, Collection, Database};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{Mutex, OnceCell, Semaphore};
+use tokio::sync::{OnceCell, Semaphore};
 use tracing::Instrument as _;
 
 use super::instrumented::Instrumented;
@@ -43,6 +44,7 @@ use deadline::{Deadline, Repeats};
 use documents::Stored;
 use error::Effect;
 use events::Events;
+use turns::Turns;
 
 /// How the service names itself to the servers.
 const APP_NAME: &str = "counter-api";
@@ -110,8 +112,8 @@ struct Operations {
     measured: Instrumented,
     connection: OnceCell<Connection>,
     prepared: AtomicBool,
-    /// The turn at making counters.
-    making: Mutex<()>,
+    /// The turns at making counters.
+    turns: Turns,
     /// What the driver tells of its servers and connections.
     events: Arc<Events>,
 }
@@ -145,7 +147,7 @@ impl MongoStore {
             comment: settings.comment,
             connection: OnceCell::new(),
             prepared: AtomicBool::new(false),
-            making: Mutex::new(()),
+            turns: Turns::default(),
             events: Arc::new(Events::new(HEARTBEAT, settings.timeout + Duration::from_secs(1))),
         };
         let places = usize::try_from(pool.saturating_sub(RESERVED_CONNECTIONS)).unwrap_or(usize::MAX).max(1);
@@ -233,10 +235,11 @@ impl Operations {
                 // Resolves the names of a mongodb+srv:// string, which is why it is not done in `new`.
                 let options = ClientOptions::parse(self.uri.clone()).await.map_err(|error| cannot_connect(&error))?;
                 let mut options = adapt(options, self.timeout);
-                self.probe(options.clone()).await?;
                 let (of_pools, of_servers) = (self.events.clone(), self.events.clone());
-                options.cmap_event_handler = Some(EventHandler::callback(move |event| of_pools.of_pool(event)));
+                // From the first question on: a server that was never reached is told of, and why.
                 options.sdam_event_handler = Some(EventHandler::callback(move |event| of_servers.of_servers(event)));
+                self.probe(options.clone()).await?;
+                options.cmap_event_handler = Some(EventHandler::callback(move |event| of_pools.of_pool(event)));
                 let connection = self.open(options)?;
                 tokio::spawn(refresh(Arc::downgrade(&self.events)));
                 Ok(connection)

@@ -60,11 +60,16 @@ impl FloodGate {
         passes
     }
 
-    /// Says how many lines were left out since it was last said.
+    /// Says of which place how many lines were left out since it was last said.
     pub(super) fn report(&self) {
-        let lines: u64 = self.places().values_mut().map(|place| std::mem::take(&mut place.suppressed)).sum();
-        if lines > 0 {
-            tracing::warn!(lines, "the same warnings came too often: these many more were left out");
+        let left_out: Vec<(&'static str, u64)> = self
+            .places()
+            .iter_mut()
+            .map(|(place, state)| (place.0.metadata().name(), std::mem::take(&mut state.suppressed)))
+            .filter(|(_, lines)| *lines > 0)
+            .collect();
+        for (place, lines) in left_out {
+            tracing::warn!(place, lines, "the same warning came too often: these many more were left out");
         }
     }
 }

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 use tracing_subscriber::reload;
+
+/// The filter under which it is told that the filter changes.
+const TOLD: &str = "warn";
 
 /// The switch of the log filter.
 #[derive(Clone)]
@@ -58,13 +61,24 @@ impl LogFilter {
     /// Sets what is logged from now on; after `time`, if one is given, what the settings say holds again. Must be called
     /// within the runtime.
     pub fn set(&self, text: &str, time: Option<Duration>) -> Result<(), FilterError> {
-        self.put(text)?;
+        let filter = parse(text).ok_or(FilterError::Malformed)?;
+        let former = self.current();
+        // Whatever the filters say: a log that falls silent must have said why.
+        self.put(TOLD, EnvFilter::new(TOLD))?;
+        tracing::warn!(
+            filter = text,
+            former,
+            for_s = time.map(|time| time.as_secs_f64()),
+            "the log filter was changed"
+        );
+        self.put(text, filter)?;
         let reverting = time.map(|time| {
             let switch = self.clone();
             let revert = async move {
                 tokio::time::sleep(time).await;
                 let configured = switch.shared.lock().unwrap_or_else(PoisonError::into_inner).configured.clone();
-                if switch.put(&configured).is_ok() {
+                let filter = EnvFilter::try_new(&configured).unwrap_or_else(|_| EnvFilter::new("info"));
+                if switch.put(&configured, filter).is_ok() {
                     tracing::info!(filter = configured, "the log filter is again what the settings say");
                 }
             };
@@ -77,14 +91,24 @@ impl LogFilter {
         Ok(())
     }
 
-    fn put(&self, text: &str) -> Result<(), FilterError> {
-        let filter = EnvFilter::try_new(text).map_err(|_| FilterError::Malformed)?;
+    fn put(&self, text: &str, filter: EnvFilter) -> Result<(), FilterError> {
         let applied = (self.apply)(filter);
         if applied {
             text.clone_into(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner).current);
         }
         applied.then_some(()).ok_or(FilterError::Gone)
     }
+}
+
+/// A filter that says something: EnvFilter takes a slip of the pen for the name of a module, and shows errors of that alone.
+fn parse(text: &str) -> Option<EnvFilter> {
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let says_a_level = |directive: &str| {
+        let (target, level) = directive.rsplit_once('=').unwrap_or(("", directive));
+        is_level(level.trim()) && !target.contains('=')
+    };
+    let is_clear = text.split(',').all(|directive| says_a_level(directive.trim()));
+    EnvFilter::try_new(text).ok().filter(|_| is_clear)
 }
 
 impl std::fmt::Debug for LogFilter {

@@ -75,8 +75,7 @@ async fn callers_wait_for_an_election_and_not_much_longer() {
     let fleet = Fleet::start(&Store::in_mongodb(&set.uri()), &[]).await;
     let mut running = Running::start(&fleet.front, load::LIGHT.with_seed(rand::random())).await;
     let mut outages: Vec<Outage> = Vec::new();
-    // A machine that is busy with other tests may be slow once.
-    while outages.len() < 3 && outages.iter().all(|outage| outage.added() >= ADDED_AT_MOST) {
+    while outages.len() < 3 {
         running.advance(100).await;
         let primary = set.primary().await;
         set.kill_member(primary);
@@ -85,5 +84,7 @@ async fn callers_wait_for_an_election_and_not_much_longer() {
     }
     check(&running.finish().await).expect_none();
     eprintln!("{outages:?}");
-    assert!(outages.iter().any(|outage| outage.added() < ADDED_AT_MOST), "{outages:?}");
+    // A machine that is busy with other tests may be slow once.
+    let in_time = outages.iter().filter(|outage| outage.added() < ADDED_AT_MOST).count();
+    assert!(in_time >= 2, "{outages:?}");
 }

@@ -224,3 +224,24 @@ fn one_of_those_that_race_wins() {
     assert_legal(&[lost(SET), racing(2 * SET, Outcome::Unknown), end(0)]);
     assert_legal(&[racing(SET, Outcome::Refused), racing(2 * SET, Outcome::Refused), end(0)]);
 }
+
+#[test]
+fn a_block_with_an_unknown_outcome_excuses_one_hole_of_its_own_size() {
+    // Nine numbers are missing, each by itself.
+    let singles: Vec<Operation> = (0..10).map(|i| take(10 + i, 11 + i, 1 + 2 * i)).collect();
+    let history = |unknown: &[Operation]| [unknown, &singles, &[end(19)]].concat();
+    assert_broken(&history(&[unknown_take(1, 19)]), &[Kind::Hole]);
+    assert_broken(&history(&[unknown_take(1, 9)]), &[Kind::Hole]);
+    let nine: Vec<Operation> = (0..9).map(|i| unknown_take(1 + i, 1)).collect();
+    assert_legal(&history(&nine));
+    assert_broken(&history(&nine[1..]), &[Kind::Hole]);
+    // Half a block.
+    assert_broken(&[unknown_take(1, 19), take(10, 11, 2), end(2)], &[Kind::Hole]);
+    // A refusal that burnt a number, beside a block that never happened.
+    let refused = op(2, 3, Call::Take(1), Outcome::Refused);
+    assert_broken(&[unknown_take(1, 19), refused, take(10, 11, 2), end(2)], &[Kind::Hole]);
+    // A hole may be the sum of several calls, and what fits best is looked for.
+    let calls = [unknown_take(1, 3), unknown_take(1, 2), unknown_take(1, 2)];
+    assert_legal(&[&calls[..], &[take(10, 11, 5), take(12, 13, 9), end(9)]].concat());
+    assert_broken(&[&calls[..], &[take(10, 11, 4), take(12, 13, 6), end(6)]].concat(), &[Kind::Hole]);
+}

@@ -165,6 +165,10 @@ async fn nothing_secret_is_told() {
         .expect(406);
     client.post("/v1/next").token(token).header("traceparent", "canary-parent").send().await.expect(200);
     client.post("/v1/login").body("application/canary", "canary").send().await.expect(415);
+    client.get(&format!("/v1/current?{token}=")).send().await.expect(400);
+    client.get(&format!("/v1/current?cursor={token}")).token(token).send().await.expect(400);
+    client.get("/v1/counters?limit=canary-limit&cursor=canary-cursor").token(token).send().await.expect(422);
+    client.get("/v1/me").token(token).header("x-request-id", "canary@example.com").send().await.expect(200);
     client.post("/v1/counters/canary%20name/next").token(token).send().await.expect(422);
     let trace = new_trace();
     let traceparent = format!("00-{trace}-{CALLER}-01");

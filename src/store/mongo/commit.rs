@@ -1,12 +1,12 @@
 //! Batches: a single counter by one `findAndModify`, everything else by one transaction.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use mongodb::action::Action as _;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
-use tokio::sync::MutexGuard;
-use tokio::time::timeout_at;
+use tokio::time::Instant;
 
 use super::super::plan::{Known, Plan, plan};
 use super::super::{Action, Answer, Batch, Cause, Counter, Group, Op, StoreError};
@@ -17,10 +17,14 @@ use super::error::{DUPLICATE_KEY, Effect, INVALID_DOCUMENT, NETWORK};
 #[cfg(feature = "mutants")]
 use super::mutant;
 use super::transaction::Transaction;
+use super::turns::{NO_TURN, Turn};
 use crate::domain::{CounterId, CounterValue, Timestamp, UserId};
 
 /// How often a batch of several counters is repeated after a conflict. Then it is the sequencer's turn, which splits it.
 const MAX_CONFLICTS: u32 = 2;
+
+/// How long a batch of several counters waits for its turn at making one of them.
+const SHARED_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is known of the batch's keys before its transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +47,14 @@ impl Operations {
             match self.attempt(batch, keys, deadline, &mut turn).await {
                 #[cfg(feature = "mutants")]
                 Err(StoreError::OutcomeUnknown(_)) if mutant::is(mutant::BLIND_RETRY) => {
+                    drop(turn);
                     return Box::pin(self.commit_batch(batch)).await;
                 }
                 Err(error) if error.kind() == DUPLICATE_KEY && keys == Keys::TakenForNew => keys = Keys::LookedUp,
                 Err(error) => {
                     conflicts += u32::from(matches!(error, StoreError::Conflict(_)));
-                    let is_split = batch.groups.len() > 1 && conflicts > MAX_CONFLICTS;
+                    let hopeless = conflicts > MAX_CONFLICTS || error.kind() == NO_TURN;
+                    let is_split = batch.groups.len() > 1 && hopeless;
                     if is_split || !repeats.again(&error).await {
                         return Err(error);
                     }
@@ -58,13 +64,13 @@ impl Operations {
         }
     }
 
-    /// `turn` is the turn at making counters: a batch that has it keeps it over all its attempts.
+    /// `turn` is the turn at making counters of its users: a batch that has it keeps it over all its attempts.
     async fn attempt<'a>(
         &'a self,
         batch: &Batch,
         keys: Keys,
         deadline: Deadline,
-        turn: &mut Option<MutexGuard<'a, ()>>,
+        turn: &mut Option<Turn<'a>>,
     ) -> Result<Vec<Vec<Answer>>, StoreError> {
         if batch.groups.iter().all(only_reads) {
             return self.read_batch(batch, deadline).await;
@@ -79,15 +85,12 @@ impl Operations {
         let mut known = look_up(&mut transaction, batch, keys).await?;
         // Whoever makes a counter changes its user, so two batches that make counters of one user would meet again and again.
         if turn.is_none() && !known.users.is_empty() {
-            if let Ok(free) = self.making.try_lock() {
-                *turn = Some(free);
-            } else {
+            let makers = known.users.keys().copied().collect();
+            *turn = self.turns.take_if_free(&makers);
+            if turn.is_none() {
                 drop(transaction);
-                let Ok(waited) = timeout_at(deadline.instant(), self.making.lock()).await else {
-                    let cause = Cause::new("turn_timeout", "other batches were making counters for too long");
-                    return Err(StoreError::Unavailable(cause));
-                };
-                *turn = Some(waited);
+                let patience = if batch.groups.len() > 1 { SHARED_PATIENCE } else { deadline.for_another_attempt() };
+                *turn = Some(self.turns.wait_for(makers, Instant::now() + patience).await?);
                 // Those before have changed what was read.
                 transaction = Transaction::begin(self, deadline).await?;
                 known = look_up(&mut transaction, batch, keys).await?;
@@ -118,8 +121,8 @@ impl Operations {
             Ok(plan(batch, &Known { counters, ..Known::default() }, self.rules))
         };
         if takes.keyed {
-            // The counter first, in a snapshot that begins with it: other writers are waited for rather than met, so
-            // a counter that is busy elsewhere starves nobody.
+            // The counter first, in a snapshot that begins with it: a writer that has ended by then is no conflict, so only
+            // those are met that write at this very moment.
             let mut transaction = Transaction::begin(self, deadline).await?;
             let Some(after) = transaction.find_and_modify(filter, change).await? else { return Ok(None) };
             let plan = plan_from(&after)?;

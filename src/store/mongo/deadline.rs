@@ -37,6 +37,12 @@ impl Deadline {
         self.end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
     }
 
+    /// What is left before it is too late to begin an attempt: one that is cut off by the deadline, maybe in its commit, ends
+    /// nobody knows how.
+    pub(super) fn for_another_attempt(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now() + self.timeout / 20)
+    }
+
     /// [`Deadline::remaining`] in milliseconds, as `maxTimeMS` has it.
     pub(super) fn remaining_millis(self) -> i64 {
         const MAX: i64 = i32::MAX as i64;
@@ -75,11 +81,11 @@ impl Repeats {
         error::is_passing(error) && !hopeless && self.pause().await
     }
 
-    /// Waits before the next attempt; `false`, at once, where the deadline would pass before it.
+    /// Waits before the next attempt; `false`, at once, where the deadline would pass before it or soon after.
     pub(super) async fn pause(&mut self) -> bool {
         let longest = Self::FIRST.saturating_mul(1 << self.attempts.min(16)).min(Self::LONGEST);
         let pause = longest.mul_f64(rand::rng().random_range(0.5..1.0));
-        if Instant::now() + pause >= self.deadline.end {
+        if pause >= self.deadline.for_another_attempt() {
             return false;
         }
         self.attempts += 1;

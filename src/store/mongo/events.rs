@@ -13,6 +13,7 @@ use mongodb::event::cmap::{CmapEvent, ConnectionCheckoutFailedReason};
 use mongodb::event::sdam::{SdamEvent, TopologyDescriptionChangedEvent};
 use mongodb::options::ServerAddress;
 
+use super::error::{self, Effect};
 use crate::metrics::{self, Pool, ServerKind};
 
 /// Connections of a pool where its options name no other limit: the driver's default.
@@ -26,6 +27,8 @@ pub(super) struct Events {
     /// How long an operation can wait for a connection at all. The driver does not tell of those that are given up.
     patience: Duration,
     pools: Mutex<HashMap<ServerAddress, PoolState>>,
+    /// Servers that do not answer, and why.
+    silent: Mutex<HashMap<ServerAddress, String>>,
     /// How often a server was found unreachable so far.
     disturbances: AtomicU64,
 }
@@ -61,7 +64,7 @@ impl PoolState {
 impl Events {
     pub(super) fn new(heartbeat: Duration, patience: Duration) -> Self {
         metrics::servers_at_zero();
-        Self { heartbeat, patience, pools: Mutex::default(), disturbances: AtomicU64::new(0) }
+        Self { heartbeat, patience, pools: Mutex::default(), silent: Mutex::default(), disturbances: AtomicU64::new(0) }
     }
 
     /// How often a server was found unreachable so far.
@@ -76,6 +79,10 @@ impl Events {
 
     fn pools(&self) -> MutexGuard<'_, HashMap<ServerAddress, PoolState>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn silent(&self) -> MutexGuard<'_, HashMap<ServerAddress, String>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An event of a pool.
@@ -119,9 +126,16 @@ impl Events {
             SdamEvent::ServerHeartbeatSucceeded(event) => {
                 let held_back = if event.awaited { self.heartbeat } else { Duration::ZERO };
                 metrics::db_heartbeat(event.server_address.to_string(), event.duration.saturating_sub(held_back));
+                self.silent().remove(&event.server_address);
             }
             SdamEvent::ServerHeartbeatFailed(event) => {
                 metrics::db_heartbeat_failed(event.server_address.to_string(), 1);
+                let error = error::classify(&event.failure, Effect::None).to_string();
+                // It fails once a second: told when it begins, and when the reason is another.
+                let former = self.silent().insert(event.server_address.clone(), error.clone());
+                if former.as_ref() != Some(&error) {
+                    tracing::warn!(server = %event.server_address, error, "a MongoDB server does not answer");
+                }
             }
             _ => {}
         }

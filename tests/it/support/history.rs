@@ -7,14 +7,15 @@
 
 mod chain;
 mod fold;
+mod holes;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
 use chain::{Segments, in_order};
 use fold::fold;
+use holes::{Hole, unexplained};
 
 /// The values of the k-th `PUT` of a counter begin at k times this, those before the first at 0.
 pub(crate) const RANGE: u64 = 1 << 30;
@@ -200,7 +201,7 @@ fn check_numbers(
     findings: &mut Findings,
 ) {
     // Holes: a number of missing numbers, before which moment they were taken, and where.
-    let mut holes: Vec<(Duration, u64, String)> = Vec::new();
+    let mut holes: Vec<Hole> = Vec::new();
     // The earliest end of this call and all later ones: what comes before it had begun by then.
     let mut earliest_end: Vec<Duration> = steps.iter().map(|step| step.operation.ended).collect();
     for i in (1..earliest_end.len()).rev() {
@@ -212,7 +213,8 @@ fn check_numbers(
         if step.segment != segment {
             // What the last segment ended at is known if the next one's set was answered.
             if let Some(previous) = segments.previous_in(step.segment, segment).filter(|previous| *previous > covered) {
-                holes.push((end, previous - covered, format!("{} to {previous}", covered + 1)));
+                let place = format!("{} to {previous}", covered + 1);
+                holes.push(Hole { by: end, missing: previous - covered, place });
             }
             (segment, covered) = (step.segment, step.segment * RANGE);
         }
@@ -222,42 +224,28 @@ fn check_numbers(
             _ => continue,
         };
         if first > covered + 1 {
-            holes.push((end, first - 1 - covered, format!("{} to {} before {operation:?}", covered + 1, first - 1)));
+            let place = format!("{} to {} before {operation:?}", covered + 1, first - 1);
+            holes.push(Hole { by: end, missing: first - 1 - covered, place });
         } else if first <= covered && !reads(operation.call) {
             findings.report(Kind::Repeated, counter, format!("{operation:?} after {last:?}"));
         }
         covered = covered.max(to);
         last = Some(operation);
     }
-    findings.holes += holes.iter().map(|(_, missing, _)| missing).sum::<u64>();
+    findings.holes += holes.iter().map(|hole| hole.missing).sum::<u64>();
     explain(counter, operations, holes, findings);
 }
 
 /// Each hole needs calls that ended unknown, and that had begun before the hole was there.
-fn explain(counter: usize, operations: &[Operation], mut holes: Vec<(Duration, u64, String)>, findings: &mut Findings) {
-    let mut unknown: Vec<(Reverse<Duration>, u64)> = operations
-        .iter()
-        .filter(|operation| operation.outcome == Outcome::Unknown)
-        .filter_map(|operation| match operation.call {
-            Call::Take(count) => Some((Reverse(operation.began), count)),
-            _ => None,
-        })
-        .collect();
-    unknown.sort_unstable();
-    holes.sort_unstable();
-    let mut unexplained = 0;
-    for (by, missing, place) in holes {
-        while let Some((Reverse(began), count)) = unknown.last()
-            && *began <= by
-        {
-            unexplained -= i128::from(*count);
-            unknown.pop();
-        }
-        unexplained += i128::from(missing);
-        if unexplained > 0 {
-            findings.report(Kind::Hole, counter, format!("{unexplained} of the missing {place} nobody can have taken"));
-            unexplained = 0;
-        }
+fn explain(counter: usize, operations: &[Operation], holes: Vec<Hole>, findings: &mut Findings) {
+    let unknown = operations.iter().filter(|operation| operation.outcome == Outcome::Unknown);
+    let takes = unknown.filter_map(|operation| match operation.call {
+        Call::Take(count) => Some((operation.began, count)),
+        _ => None,
+    });
+    if let Some(Hole { missing, place, .. }) = unexplained(holes, takes.collect()) {
+        let text = format!("the {missing} missing {place} nobody can have taken besides those that are missing before");
+        findings.report(Kind::Hole, counter, text);
     }
 }
 

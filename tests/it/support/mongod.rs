@@ -135,6 +135,11 @@ impl ReplicaSet {
         lines.filter(|line| line.contains(text)).collect()
     }
 
+    /// Where a member is found, as metrics and logs name it.
+    pub(crate) fn address(&self, i: usize) -> String {
+        self.members[i].address()
+    }
+
     /// The process of a member, while it runs.
     pub(crate) fn pid(&self, i: usize) -> Option<u32> {
         self.members[i].process.as_ref().map(Child::id)

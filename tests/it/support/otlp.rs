@@ -147,6 +147,14 @@ pub(crate) fn hex(id: &[u8]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A whole number.
+pub(crate) fn integer(attributes: &[KeyValue], name: &str) -> Option<i64> {
+    match attributes.iter().find(|attribute| attribute.key == name)?.value.as_ref()?.value.as_ref()? {
+        any_value::Value::IntValue(number) => Some(*number),
+        _ => None,
+    }
+}
+
 /// The text of an attribute; numbers and flags as they are written.
 pub(crate) fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
     let value = attributes.iter().find(|attribute| attribute.key == name)?.value.as_ref()?.value.as_ref()?;

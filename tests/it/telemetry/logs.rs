@@ -41,13 +41,26 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
     probe().await;
     assert_eq!(probes(&service), 1, "the lines of debug have ended");
 
-    for (query, filter) in [("", "a=b=c"), ("?for=never", "info"), ("?until=1h", "info"), ("?for=25h", "info")] {
+    for (query, filter) in [
+        ("", "a=b=c"),
+        ("", ""),
+        ("", "debg"),
+        ("", "info,counter_api"),
+        ("?for=never", "info"),
+        ("?until=1h", "info"),
+        ("?for=25h", "info"),
+    ] {
         let (status, text) = set_filter(&service, query, filter).await;
         assert_eq!(status, 400, "{query} {filter}: {text}");
         let problem: Value = serde_json::from_str(&text).unwrap();
         assert!(problem["detail"].as_str().unwrap().contains("such as"), "{problem}");
     }
     assert_eq!(filter(&service).await, "info\n");
+
+    // Whoever silences the log is told of in it.
+    assert_eq!(set_filter(&service, "", "off").await.0, 200);
+    let told = |line: &Value| line["message"] == "the log filter was changed" && line["filter"] == "off";
+    eventually("the last line", async || service.logs(told).pop()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,8 +78,11 @@ async fn a_flood_of_one_warning_is_cut_short_and_counted() {
     }
     limit_files(&service, "unlimited");
     let summary = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("left out"));
-    let told = eventually("the line that tells of those left out", async || service.logs(summary).pop()).await;
-    assert_eq!(told["lines"].as_f64(), Some(suppressed().await));
+    eventually("lines that tell of all those left out", async || {
+        let told: f64 = service.logs(summary).iter().map(|line| line["lines"].as_f64().unwrap()).sum();
+        (told == suppressed().await).then_some(())
+    })
+    .await;
     let failures = service.logs(|line| line["message"] == "a commit failed").len();
     assert!(failures < refused, "{failures} lines of {refused} failures");
     // Each request has its line all the same.
@@ -90,6 +106,36 @@ async fn records_leave_by_otlp_where_a_setting_asks_for_it() {
         let exported = Scrape::of(&service).await.sum("otel_sdk_exporter_log_exported_total", &[("error_type", "")]);
         assert!(exported >= 1.0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_fit_the_queue_is_dropped_and_counted() {
+    let settings = [("OTEL_BSP_MAX_QUEUE_SIZE", "3"), ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "3")];
+    let service = traced(Kind::Redb, "http://127.0.0.1:9", "grpc", &settings).await;
+    let user = service.client().await.register().await;
+    let dropped = [("error_type", "queue_full")];
+    eventually("spans that were dropped", async || {
+        next_within(&user, &new_trace(), "01").await;
+        (Scrape::of(&service).await.sum("otel_sdk_processor_span_processed_total", &dropped) > 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_there_is_told_of_with_its_reason() {
+    // Port 9 of the loopback, where nobody listens.
+    let store = Store::in_mongodb("mongodb://127.0.0.1:9/?replicaSet=rs0");
+    let service = Service::start_unready(&launch(&store), &store).await;
+    let told = |line: &Value| line["message"] == "a MongoDB server does not answer";
+    let line = eventually("the line that says why", async || service.logs(told).pop()).await;
+    assert_eq!(line["server"], "127.0.0.1:9");
+    assert!(line["error"].as_str().unwrap().to_lowercase().contains("refused"), "{line}");
+    eventually("an unknown server", async || {
+        let scrape = Scrape::of(&service).await;
+        let unknown = scrape.sum("counter_api_db_servers", &[("type", "unknown")]);
+        (unknown == 1.0 && scrape.sum("counter_api_db_heartbeat_failures_total", &[]) >= 1.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

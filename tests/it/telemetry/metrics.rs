@@ -360,6 +360,7 @@ async fn the_death_of_the_primary_is_told_by_metrics_alone() {
     let began = Instant::now();
     let mut story: Vec<Moment> = Vec::new();
     let mut killed = None;
+    let mut dead = String::new();
     while began.elapsed() < Duration::from_secs(60) {
         let scrape = Scrape::of(&service).await;
         let servers = |kind| scrape.sum("counter_api_db_servers", &[("type", kind)]);
@@ -377,7 +378,9 @@ async fn the_death_of_the_primary_is_told_by_metrics_alone() {
             queue: scrape.sum("counter_api_queue_depth", &[]),
         });
         if killed.is_none() && at > Duration::from_secs(3) {
-            set.kill_member(set.primary().await);
+            let primary = set.primary().await;
+            dead = set.address(primary);
+            set.kill_member(primary);
             killed = Some(began.elapsed());
         }
         let recovered = killed.is_some_and(|killed| {
@@ -399,6 +402,9 @@ async fn the_death_of_the_primary_is_told_by_metrics_alone() {
     assert!(after.iter().any(|moment| moment.queue > 0.0), "calls wait for the election");
     assert_eq!((last.primaries, last.unknown), (1.0, 1.0), "another one is elected, and the dead one is missed");
     let scrape = Scrape::of(&service).await;
+    let of_dead = |metric| scrape.sum(metric, &[("db_client_connection_pool_name", dead.as_str())]);
+    assert_eq!((of_dead("db_client_connections"), of_dead("db_client_connection_pending_requests")), (0.0, 0.0));
+    assert!(of_dead("db_client_connection_create_time_seconds_count") >= 1.0, "there had been connections to {dead}");
     assert!(scrape.sum("counter_api_db_topology_changes_total", &[]) >= 2.0);
     assert!(scrape.sum("counter_api_db_heartbeat_failures_total", &[]) >= 1.0);
     let lost = after.iter().find(|moment| moment.primaries == 0.0).unwrap();

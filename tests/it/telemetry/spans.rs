@@ -12,7 +12,7 @@ use super::{CALLER, new_trace, next_within, traced};
 use crate::support::client::User;
 use crate::support::eventually;
 use crate::support::mongod::ReplicaSet;
-use crate::support::otlp::{Collector, attribute, hex};
+use crate::support::otlp::{Collector, attribute, hex, integer};
 use crate::support::service::Service;
 use crate::support::stores::{Kind, Store};
 
@@ -74,7 +74,9 @@ async fn a_next_is_a_tree_of_five_spans() {
         "commit > findAndModify incremental_counter (client)",
     ];
     tree(&collector, &trace, &expected).await;
-    has(&named(&collector, &trace, "commit").await, &[("counter_api.batch.size", "1")]);
+    let integer_of = async |span: &str, name: &str| integer(&named(&collector, &trace, span).await.attributes, name);
+    assert_eq!(integer_of("commit", "counter_api.batch.size").await, Some(1));
+    assert_eq!(integer_of("POST /v1/next", "http.response.status_code").await, Some(200));
     let client = named(&collector, &trace, "findAndModify incremental_counter").await;
     let database = service.store().database();
     has(
@@ -91,7 +93,8 @@ async fn a_next_is_a_tree_of_five_spans() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_a_batch_is_linked_with_its_commit() {
-    const CALLS: usize = 40;
+    // More than the 128 links after which the SDK would cut.
+    const CALLS: usize = 250;
     let collector = Collector::http().await;
     let set = ReplicaSet::start(1).await;
     let service = traced_on(&Store::in_mongodb(&set.uri()), &collector, &[]).await;
@@ -99,7 +102,7 @@ async fn every_call_of_a_batch_is_linked_with_its_commit() {
     next_within(&user, &new_trace(), "00").await;
     // While one commit is held up, the calls behind it gather.
     set.command_all(mongodb::bson::doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": {
-        "failCommands": ["findAndModify"], "blockConnection": true, "blockTimeMS": 500,
+        "failCommands": ["findAndModify"], "blockConnection": true, "blockTimeMS": 2_000,
     } })
     .await;
     let traces = call_at_once(&user, CALLS).await;
@@ -112,7 +115,7 @@ async fn every_call_of_a_batch_is_linked_with_its_commit() {
     });
     let (commits, spans) = commits.await;
     let largest = commits.iter().max_by_key(|commit| commit.links.len()).unwrap();
-    assert!(largest.links.len() > 10, "the calls did not gather: {} links", largest.links.len());
+    assert!(largest.links.len() > 128, "the calls did not gather, or links were cut: {}", largest.links.len());
     // A commit is a child of one call and linked from and to the others: each call is found from its commit, and the commit from it.
     for commit in &commits {
         let size = attribute(&commit.attributes, "counter_api.batch.size").unwrap().parse::<usize>().unwrap();

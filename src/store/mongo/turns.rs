@@ -1,0 +1,94 @@
+//! Turns at making counters: batches of one replica that make counters of one user come one after the other, for each of them
+//! changes the user's document, and two at once would meet again and again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::{Instant, timeout_at};
+
+use super::super::{Cause, StoreError};
+use crate::domain::UserId;
+
+/// The kind of conflict where a turn did not come: the batch is split at once, so that whoever shares it with a user who is held
+/// up does not wait with them.
+pub(super) const NO_TURN: &str = "no_turn";
+
+/// Whose turn it is, for the users whose counters are being made.
+#[derive(Debug, Default)]
+pub(super) struct Turns(Lock<HashMap<UserId, Arc<Mutex<()>>>>);
+
+/// The turn of some users, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    held: Vec<(UserId, OwnedMutexGuard<()>)>,
+}
+
+impl Turns {
+    /// The turn of all of these users, if it is nobody else's now.
+    pub(super) fn take_if_free(&self, users: &BTreeSet<UserId>) -> Option<Turn<'_>> {
+        let mut turn = Turn { turns: self, held: Vec::new() };
+        for user in users {
+            let free = self.of(*user).try_lock_owned().ok()?;
+            turn.held.push((*user, free));
+        }
+        Some(turn)
+    }
+
+    /// Waits for it, behind those who came before. The users come in one order for everybody, so nobody waits in a circle.
+    pub(super) async fn wait_for(&self, users: BTreeSet<UserId>, until: Instant) -> Result<Turn<'_>, StoreError> {
+        let mut turn = Turn { turns: self, held: Vec::new() };
+        for user in users {
+            let waited = timeout_at(until, self.of(user).lock_owned()).await;
+            let Ok(waited) = waited else {
+                return Err(StoreError::Conflict(Cause::new(NO_TURN, "other batches make counters of the same user")));
+            };
+            turn.held.push((user, waited));
+        }
+        Ok(turn)
+    }
+
+    fn of(&self, user: UserId) -> Arc<Mutex<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(user).or_default().clone()
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let users: Vec<UserId> = self.held.drain(..).map(|(user, _)| user).collect();
+        let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nothing is kept of a user for whom nobody waits.
+        for user in users {
+            if all.get(&user).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+                all.remove(&user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_user_is_one_batch_s_at_a_time_and_others_do_not_wait() {
+        let turns = Turns::default();
+        let [a, b] = [UserId::generate(), UserId::generate()];
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let of_a = turns.take_if_free(&[a].into()).unwrap();
+        assert!(turns.take_if_free(&[a, b].into()).is_none());
+        let of_b = turns.take_if_free(&[b].into()).unwrap();
+        assert_eq!(turns.wait_for([a].into(), soon()).await.unwrap_err().kind(), NO_TURN);
+        drop(of_b);
+        let until = Instant::now() + Duration::from_secs(20);
+        let (waited, ()) = tokio::join!(turns.wait_for([a, b].into(), until), async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            drop(of_a);
+        });
+        drop(waited.unwrap());
+        assert!(turns.0.lock().unwrap().values().all(|turn| Arc::strong_count(turn) == 1 && turn.try_lock().is_ok()));
+    }
+}
