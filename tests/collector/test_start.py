@@ -1,0 +1,73 @@
+"""Each combination of configurations is valid, and starts and stops without a warning, on a real collector."""
+
+import unittest
+
+import configurations
+import programs
+from programs import Collector
+
+# Addresses where nobody listens: an exporter connects when it has something to send.
+NOWHERE = {
+    "GATEWAY_HOST": "127.0.0.1",
+    "ELASTIC_OTLP_ENDPOINT": "http://127.0.0.1:9",
+    "ELASTIC_API_KEY": "elastic-key",
+    "DD_API_KEY": "datadog-key",
+    "APPDYNAMICS_ENDPOINT": "http://127.0.0.1:9",
+    "APPDYNAMICS_API_KEY": "appdynamics-key",
+    "APPDYNAMICS_ACCOUNT": "acme",
+    "APPDYNAMICS_CONTROLLER_HOST": "acme.saas.appdynamics.com",
+    "JAEGER_ENDPOINT": "127.0.0.1:9",
+    "JAEGER_INSECURE": "true",
+}
+
+
+def nowhere():
+    return {**NOWHERE, "PROMETHEUS_LISTEN": f"127.0.0.1:{programs.free_port()}"}
+
+
+class Start(unittest.TestCase):
+    maxDiff = None
+
+    def test_each_composition_starts_and_stops_without_a_warning(self):
+        for name in configurations.COMPOSITIONS:
+            with self.subTest(composition=name):
+                collector = Collector(name, nowhere())
+                try:
+                    for note in collector.notes:
+                        print(f"  {name}: {note}")
+                    self.assertTrue(collector.says("Everything is ready"))
+                finally:
+                    code = collector.stop()
+                self.assertEqual(code, 0)
+                self.assertEqual(collector.warnings(), [])
+
+    def test_only_what_cannot_be_had_is_left_out(self):
+        available = programs.components()
+        named = {
+            (section, configurations.type_of(name))
+            for composition in configurations.COMPOSITIONS
+            for section in configurations.SECTIONS
+            for name in configurations.composition(composition).get(section, {})
+        }
+        missing = {each for each in named if each[1] not in available[each[0]]}
+        self.assertEqual(missing, {("exporters", "load_balancing")})
+
+    def test_a_former_name_would_be_seen(self):
+        configuration = configurations.composition("elastic")
+        configuration["exporters"]["otlphttp/elastic"] = configuration["exporters"].pop("otlp_http/elastic")
+        configurations.replace(configuration["service"]["pipelines"], "otlp_http/elastic", ["otlphttp/elastic"])
+        collector = Collector(configuration, nowhere())
+        collector.stop()
+        self.assertTrue(any("deprecated" in str(line) for line in collector.warnings()), collector.warnings())
+
+    def test_a_missing_key_is_told(self):
+        environment = nowhere()
+        del environment["ELASTIC_API_KEY"]
+        collector = Collector("elastic", environment)
+        collector.stop()
+        told = [line for line in collector.warnings() if "ELASTIC_API_KEY" in str(line)]
+        self.assertTrue(told and "unset environment variable" in str(told[0]), collector.warnings())
+
+
+if __name__ == "__main__":
+    unittest.main()
