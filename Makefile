@@ -50,6 +50,17 @@ failover-plot: tools ## Kill a primary under load and draw what the metrics say,
 property: ## Property tests of the running service, from its OpenAPI file
 	scripts/run-schemathesis
 
+.PHONY: collector collector-configs
+collector-configs: ## Check the configurations of the OpenTelemetry Collector as they stand (seconds)
+	scripts/check-collector-configs
+
+collector: ## Run them on a real collector between the service and its back ends (release build and 10 minutes the first time, then 2)
+	scripts/install-mongod
+	scripts/install-collector-tests
+	scripts/install-otel-collector
+	cargo build --locked --release
+	cd tests/collector && ../../.tools/collector/venv/bin/python -B -m unittest --verbose
+
 bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
 	scripts/install-mongod
 	scripts/install-bench-tools

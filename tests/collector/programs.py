@@ -1,5 +1,6 @@
 """The real programs: a collector, the service, a MongoDB replica set of one member."""
 
+import atexit
 import json
 import os
 import pathlib
@@ -23,6 +24,34 @@ OTELCOL = ROOT / ".tools" / "collector" / "otelcol"
 MONGOD = ROOT / ".tools" / "mongod" / "bin" / "mongod"
 SERVICE = pathlib.Path(os.environ.get("COUNTER_API", ROOT / "target" / "release" / "counter-api"))
 
+# A configuration that takes every span and passes it on, to BACK_END over HTTP: what arrives is what a collector understood.
+PASSING_ON = {
+    "extensions": {"health_check": {"endpoint": "${env:GATEWAY_HEALTH_LISTEN}"}},
+    "receivers": {
+        "otlp": {
+            "protocols": {
+                "grpc": {"endpoint": "${env:GATEWAY_GRPC_LISTEN}"},
+                "http": {"endpoint": "${env:GATEWAY_HTTP_LISTEN}"},
+            }
+        }
+    },
+    "exporters": {"otlp_http": {"endpoint": "${env:BACK_END}"}},
+    "service": {
+        "extensions": ["health_check"],
+        "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["otlp_http"]}},
+        "telemetry": {"metrics": {"level": "none"}},
+    },
+}
+
+# Whatever the programs write. It goes when the tests end.
+FOLDERS = tempfile.TemporaryDirectory(prefix="collector-tests-")
+atexit.register(FOLDERS.cleanup)
+
+
+def new_folder():
+    """One for somebody alone."""
+    return pathlib.Path(tempfile.mkdtemp(dir=FOLDERS.name))
+
 
 def free_port():
     """One that nobody has now."""
@@ -37,13 +66,13 @@ class Program:
     def __init__(self, arguments, environment=None):
         program = pathlib.Path(arguments[0])
         assert program.exists(), f"{program} is missing: make collector installs and builds what is needed"
-        self.folder = tempfile.TemporaryDirectory(prefix="collector-test-")
-        self.log = pathlib.Path(self.folder.name) / "log"
+        self.folder = new_folder()
+        self.log = self.folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", "--", *map(str, arguments)],
                 env={"PATH": os.environ["PATH"], **(environment or {})},
-                cwd=self.folder.name,
+                cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -82,7 +111,6 @@ class Collector(Program):
             f"{tier}_METRICS_HOST": "127.0.0.1",
             f"{tier}_METRICS_PORT": str(self.ports["metrics"]),
         }
-        self.files = tempfile.TemporaryDirectory(prefix="collector-test-")
         self.notes = []
         self.arguments = self.configure(configuration)
         environment = {**listening, **(environment or {})}
@@ -106,7 +134,7 @@ class Collector(Program):
             if not self.notes:
                 return [f"--config={configurations.path(name)}" for name in names]
             configuration = left.configuration
-        file = pathlib.Path(self.files.name) / "config.yaml"
+        file = new_folder() / "config.yaml"
         file.write_text(yaml.safe_dump(configuration, sort_keys=False))
         return [f"--config={file}"]
 
@@ -165,13 +193,23 @@ class Service(Program):
                 **settings,
             },
         )
-        self.address = eventually("a service that listens", self.listening)
+        listening = eventually("a service that listens", self.listening)
+        self.address, self.admin = listening["address"], listening["admin_address"]
         eventually("a service that is ready", lambda: self.runs() and text(f"http://{self.address}/readyz"))
 
     def listening(self):
         self.runs()
-        found = re.search(r'"message":"listening".*?"address":"([^"]+)"', self.output())
-        return found and found.group(1)
+        found = re.search(r'.*"message":"listening".*', self.output())
+        return found and json.loads(found.group())
+
+    def metric(self, name, **labels):
+        """The sum of its series of this name with these labels."""
+        return series(text(f"http://{self.admin}/metrics") or "", name, **labels)
+
+    def has_under_way(self, commits, queued):
+        """Waits until so many commits are under way, and so many calls wait behind them."""
+        names = ("counter_api_commits_in_flight", "counter_api_queue_depth")
+        eventually(f"{queued} calls behind {commits} commits", lambda: tuple(map(self.metric, names)) == (commits, queued))
 
     def call(self, method, route, token=None, body=None, **headers):
         """Status and JSON of the answer."""
@@ -200,9 +238,8 @@ class Mongod(Program):
     """A replica set of one member, which logs each command."""
 
     def __init__(self):
-        self.data = tempfile.TemporaryDirectory(prefix="collector-test-")
         self.port = free_port()
-        arguments = ["--bind_ip", "127.0.0.1", "--port", self.port, "--replSet", "rs0", "--dbpath", self.data.name]
+        arguments = ["--bind_ip", "127.0.0.1", "--port", self.port, "--replSet", "rs0", "--dbpath", new_folder()]
         super().__init__([MONGOD, *arguments, "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "64", "--slowms", "-1"])
         self.url = f"mongodb://127.0.0.1:{self.port}/?replicaSet=rs0"
         with pymongo.MongoClient("127.0.0.1", self.port, directConnection=True, serverSelectionTimeoutMS=30000) as client:

@@ -71,9 +71,8 @@ def value(any_value):
     return getattr(any_value, kind) if kind else None
 
 
-def tree(spans, trace, told=None):
-    """The spans of one trace. `told` names attributes whose values are not the same each time."""
-    told = told or {}
+def tree(spans, trace, volatile=()):
+    """The spans of one trace. `volatile` are kinds and attributes whose values are not the same each time."""
     known = {span.id: span for span in spans}
     own = sorted((span for span in spans if span.trace == trace), key=lambda span: span.raw.start_time_unix_nano)
     ids = {span.id for span in own}
@@ -85,7 +84,7 @@ def tree(spans, trace, told=None):
             indent = "  " * depth
             yield f"{indent}{span}{' ERROR' if span.failed else ''}"
             for name, text in sorted(span.attributes.items()):
-                yield f"{indent}  | {name} = {told.get(name) or json.dumps(text)}"
+                yield f"{indent}  | {name} = {'…' if (span.kind, name) in volatile else json.dumps(text)}"
             for other_trace, other in span.links:
                 target = str(known[other]) if other in known else "nowhere"
                 yield f"{indent}  > {target}{' of another trace' if other_trace != trace else ''}"

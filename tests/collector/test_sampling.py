@@ -62,9 +62,11 @@ class Sampling(unittest.TestCase):
         self.mongod.pause()
         try:
             waiting = [threading.Thread(target=lambda trace=trace: statuses.update({trace: self.next(trace)})) for trace in slow]
-            for thread in waiting:
+            for thread, queued in zip(waiting, (0, 1)):
                 thread.start()
-                settle(0.3)
+                self.service.has_under_way(1, queued)
+            # As long as it takes to be slow.
+            settle(0.2)
             statuses[error] = self.next(error)
         finally:
             self.mongod.resume()
@@ -113,8 +115,8 @@ class Sampling(unittest.TestCase):
                 for metric in of_scope.metrics
                 if metric.name == "traces.span.metrics.calls"
                 for point in metric.sum.data_points
-                if spans.attributes(point.attributes).items()
-                >= {"span.name": "POST /v1/next", "http.response.status_code": status}.items()
+                for about in [spans.attributes(point.attributes)]
+                if (about["span.name"], str(about.get("http.response.status_code"))) == ("POST /v1/next", str(status))
             )
 
         # One call went before.

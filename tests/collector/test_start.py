@@ -4,10 +4,10 @@ import unittest
 
 import configurations
 import programs
-from programs import Collector
+from programs import PASSING_ON, Collector
 
-# Addresses where nobody listens: an exporter connects when it has something to send.
-NOWHERE = {
+# Addresses where nobody listens: an exporter over HTTP connects when it has something to send.
+SETTINGS = {
     "GATEWAY_HOST": "127.0.0.1",
     "ELASTIC_OTLP_ENDPOINT": "http://127.0.0.1:9",
     "ELASTIC_API_KEY": "elastic-key",
@@ -16,22 +16,30 @@ NOWHERE = {
     "APPDYNAMICS_API_KEY": "appdynamics-key",
     "APPDYNAMICS_ACCOUNT": "acme",
     "APPDYNAMICS_CONTROLLER_HOST": "acme.saas.appdynamics.com",
-    "JAEGER_ENDPOINT": "127.0.0.1:9",
     "JAEGER_INSECURE": "true",
 }
-
-
-def nowhere():
-    return {**NOWHERE, "PROMETHEUS_LISTEN": f"127.0.0.1:{programs.free_port()}"}
-
 
 class Start(unittest.TestCase):
     maxDiff = None
 
+    @classmethod
+    def setUpClass(cls):
+        # One over gRPC connects at once, as does the one that stands in for load_balancing.
+        cls.listening = Collector(PASSING_ON, {"BACK_END": "http://127.0.0.1:9"})
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.listening.stop()
+
+    def settings(self):
+        port = str(self.listening.ports["grpc"])
+        listening = {"JAEGER_ENDPOINT": f"127.0.0.1:{port}", "GATEWAY_PORT": port}
+        return {**SETTINGS, **listening, "PROMETHEUS_LISTEN": f"127.0.0.1:{programs.free_port()}"}
+
     def test_each_composition_starts_and_stops_without_a_warning(self):
         for name in configurations.COMPOSITIONS:
             with self.subTest(composition=name):
-                collector = Collector(name, nowhere())
+                collector = Collector(name, self.settings())
                 try:
                     for note in collector.notes:
                         print(f"  {name}: {note}")
@@ -56,12 +64,12 @@ class Start(unittest.TestCase):
         configuration = configurations.composition("elastic")
         configuration["exporters"]["otlphttp/elastic"] = configuration["exporters"].pop("otlp_http/elastic")
         configurations.replace(configuration["service"]["pipelines"], "otlp_http/elastic", ["otlphttp/elastic"])
-        collector = Collector(configuration, nowhere())
+        collector = Collector(configuration, self.settings())
         collector.stop()
         self.assertTrue(any("deprecated" in str(line) for line in collector.warnings()), collector.warnings())
 
     def test_a_missing_key_is_told(self):
-        environment = nowhere()
+        environment = self.settings()
         del environment["ELASTIC_API_KEY"]
         collector = Collector("elastic", environment)
         collector.stop()
