@@ -54,7 +54,7 @@ property: ## Property tests of the running service, from its OpenAPI file
 collector-configs: ## Check the configurations of the OpenTelemetry Collector as they stand (seconds)
 	scripts/check-collector-configs
 
-collector: ## Run them on a real collector between the service and its back ends (release build and 10 minutes the first time, then 2)
+collector: ## Run them on a real collector between the service and its back ends (a release build and some minutes the first time, then 2)
 	scripts/install-mongod
 	scripts/install-collector-tests
 	scripts/install-otel-collector

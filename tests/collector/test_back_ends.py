@@ -55,7 +55,12 @@ class BackEnds(unittest.TestCase):
         )
         # As in production: through a load balancer, which is all that the service knows.
         cls.balancer = Collector("loadbalancer", {"GATEWAY_HOST": "127.0.0.1", "GATEWAY_PORT": str(cls.gateway.ports["grpc"])})
-        cls.service = Service(OTEL_EXPORTER_OTLP_ENDPOINT=cls.balancer.http, OTEL_RESOURCE_ATTRIBUTES=RESOURCE)
+        cls.service = Service(
+            OTEL_EXPORTER_OTLP_ENDPOINT=cls.balancer.http,
+            OTEL_RESOURCE_ATTRIBUTES=RESOURCE,
+            OTEL_LOGS_EXPORTER="otlp",
+            OTEL_BLRP_SCHEDULE_DELAY="200",
+        )
         cls.token = cls.service.register()
         cls.traces = {f"{number:032x}" for number in range(1, CALLS + 1)}
         for trace in sorted(cls.traces):
@@ -171,14 +176,23 @@ class BackEnds(unittest.TestCase):
 
         eventually("an exemplar of our trace", exemplars)
 
-    def test_log_records_are_passed_on(self):
-        """The gateway takes them from whoever sends them; here it is this test."""
-        message = LOGS()
-        record = message.resource_logs.add().scope_logs.add().log_records.add()
-        record.body.string_value = "POST /v1/next 200"
-        self.balancer.post("/v1/logs", message)
+    def test_log_records(self):
+        """The line of each call, with its trace and the service's resource, to those that take logs."""
+
+        def told(back_end):
+            return {
+                record.trace_id.hex(): spans.attributes(of_resource.resource.attributes)
+                for message in back_end.received(LOGS)
+                for of_resource in message.resource_logs
+                for of_scope in of_resource.scope_logs
+                for record in of_scope.log_records
+                if record.body.string_value == "POST /v1/next 200"
+            }
+
         for back_end in (self.elastic, self.datadog):
-            eventually("the log record", lambda back_end=back_end: "POST /v1/next 200" in str(back_end.received(LOGS)))
+            eventually("a line of each call", lambda back_end=back_end: told(back_end).keys() >= self.traces)
+            for resource in told(back_end).values():
+                self.assertEqual((resource["service.name"], resource["k8s.pod.name"]), ("counter-api", "counter-api-0"))
 
     def test_a_namespace_of_its_own_is_kept(self):
         message = TRACES()
