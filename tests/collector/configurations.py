@@ -92,7 +92,8 @@ def reduced(configuration, available):
         replace(configuration["service"]["pipelines"], name, [])
     service = configuration["service"]
     service["extensions"] = [name for name in service.get("extensions", []) if name not in missing]
-    notes += [f"{name} left out with it" for name in without_dead_ends(configuration)]
+    if missing:
+        notes += [f"{name} left out with it" for name in without_dead_ends(configuration)]
     return Reduced(configuration, notes)
 
 

@@ -44,10 +44,12 @@ class Start(unittest.TestCase):
                     for note in collector.notes:
                         print(f"  {name}: {note}")
                     self.assertTrue(collector.says("Everything is ready"))
+                    self.assertEqual(collector.warnings(), [])
                 finally:
                     code = collector.stop()
                 self.assertEqual(code, 0)
-                self.assertEqual(collector.warnings(), [])
+                # A connection that is just being made when the end comes is told by gRPC's own log.
+                self.assertEqual([line for line in collector.warnings() if not line.get("grpc_log")], [])
 
     def test_only_what_cannot_be_had_is_left_out(self):
         available = programs.components()

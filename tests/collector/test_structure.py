@@ -134,6 +134,12 @@ class Structure(unittest.TestCase):
             section: {configurations.type_of(name) for name in configurations.composition("everything").get(section, {})}
             for section in configurations.SECTIONS
         }
+        for name in configurations.COMPOSITIONS:
+            if name != "loadbalancer":
+                self.assertEqual(configurations.reduced(configurations.composition(name), available).notes, [])
+        # A fault of the configuration is no reason to leave anything out: the collector shall see it.
+        faulty = changed("everything", put("service", "pipelines", "traces/jaeger", "exporters", []))
+        self.assertEqual(configurations.reduced(faulty, available).configuration, faulty)
         available["connectors"] -= {"span_metrics"}
         left = configurations.reduced(configurations.composition("elastic"), available)
         gone = ["traces/elastic-figures", "metrics/elastic"]
