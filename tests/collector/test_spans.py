@@ -200,7 +200,10 @@ class Sent:
     def assert_tree(self, trace, expected, volatile=()):
         """The tree as it is in the end."""
         expected = expected.rstrip("\n")
-        tree = lambda: spans.tree(self.received(), trace, volatile)
+
+        def tree():
+            return spans.tree(self.received(), trace, volatile)
+
         try:
             eventually("the tree", lambda: tree() == expected, 10)
         except AssertionError:
@@ -226,8 +229,11 @@ class Sent:
     def test_the_resource(self):
         self.warm_up()
         _, trace = self.call()
-        own = lambda: [span for span in self.received() if span.trace == trace and span.name != "till"]
-        resource = eventually("a span", own)[0].resource
+
+        def served():
+            return [span for span in self.received() if span.trace == trace and span.kind == "SERVER"]
+
+        resource = eventually("the call's span", served)[0].resource
         self.assertTrue(resource["service.version"] and resource["telemetry.sdk.version"])
         volatile = {name: value for name, value in RESOURCE.items() if value == "…"}
         self.assertEqual({**resource, **volatile}, RESOURCE)
