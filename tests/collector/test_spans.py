@@ -22,7 +22,7 @@ CLIENT till
     | url.path = "/v1/next"
     | url.query = "count=1"
     | url.scheme = "http"
-    INTERNAL authenticate
+    INTERNAL check token
     INTERNAL queue
     INTERNAL commit
       | counter_api.batch.size = 1
@@ -54,7 +54,7 @@ CLIENT till
     | http.route = "/v1/counters/{name}/current"
     | url.path = "/v1/counters/nothing/current"
     | url.scheme = "http"
-    INTERNAL authenticate
+    INTERNAL check token
     INTERNAL queue
     INTERNAL commit
       | counter_api.batch.size = 1
@@ -65,7 +65,7 @@ CLIENT till
         | db.system.name = "mongodb"
 """
 
-# The database is gone.
+# The database is gone: told once, by the command that failed, and by the call that failed with it.
 STORE_DOWN = """\
 CLIENT till
   SERVER POST /v1/next ERROR
@@ -77,9 +77,9 @@ CLIENT till
     | url.path = "/v1/next"
     | url.query = "count=1"
     | url.scheme = "http"
-    INTERNAL authenticate
+    INTERNAL check token
     INTERNAL queue
-    INTERNAL commit ERROR
+    INTERNAL commit
       | counter_api.batch.size = 1
       CLIENT findAndModify incremental_counter ERROR
         | db.collection.name = "incremental_counter"
@@ -102,7 +102,7 @@ CLIENT till
     | url.path = "/v1/next"
     | url.query = "count=1"
     | url.scheme = "http"
-    INTERNAL authenticate
+    INTERNAL check token
     INTERNAL queue
     INTERNAL commit
       | counter_api.batch.size = 5
@@ -128,7 +128,7 @@ CLIENT till
     | url.query = "count=1"
     | url.scheme = "http"
     > INTERNAL commit of another trace
-    INTERNAL authenticate
+    INTERNAL check token
     INTERNAL queue
 """
 
@@ -249,7 +249,7 @@ class Sent:
         self.warm_up()
         settle(LOOKED_UP_AFTER)
         _, trace = self.call()
-        self.assert_tree(trace, NEXT.replace("    INTERNAL authenticate\n", "    INTERNAL authenticate\n" + LOOKED_UP))
+        self.assert_tree(trace, NEXT.replace("    INTERNAL check token\n", "    INTERNAL check token\n" + LOOKED_UP))
 
     def test_a_call_that_its_caller_got_wrong(self):
         self.warm_up()
