@@ -61,6 +61,22 @@ collector: ## Run them on a real collector between the service and its back ends
 	cargo build --locked --release
 	cd tests/collector && ../../.tools/collector/venv/bin/python -B -m unittest --verbose
 
+.PHONY: nagios runbooks
+nagios: ## Nagios, the blackbox exporter and PagerDuty's notifications against the real service (a minute)
+	scripts/install-mongod
+	scripts/install-mongosh
+	scripts/install-prometheus
+	scripts/install-nagios
+	cargo build --locked
+	@cd tests/monitoring; printf '%s\n' test_*.py | xargs -P 4 -n 1 python3 -B -m unittest
+
+runbooks: ## Run every query and command of the runbooks (2 minutes)
+	scripts/install-mongod
+	scripts/install-mongosh
+	scripts/install-prometheus
+	cargo build --locked
+	scripts/check-runbooks
+
 bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
 	scripts/install-mongod
 	scripts/install-bench-tools

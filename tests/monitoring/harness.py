@@ -65,7 +65,7 @@ def wait_for(what, condition, seconds=30.0, every=0.1):
         time.sleep(every)
 
 
-def fetch(url, data=None, headers=None, timeout=5.0):
+def fetch(url, data=None, headers=None, timeout=30.0):
     """Status and body, whatever the status is."""
     request = urllib.request.Request(url, data, headers or {})
     try:
@@ -206,16 +206,18 @@ class Service:
 
 
 class Prometheus:
-    """Scrapes every second. `jobs` are scrape configurations, in YAML, which JSON is."""
+    """Scrapes every 2 s. `jobs` are scrape configurations, in YAML, which JSON is."""
 
-    def __init__(self, stage, jobs, rule_files=()):
-        config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}, "scrape_configs": jobs,
+    def __init__(self, stage, jobs, rule_files=(), alertmanager=None):
+        config = {"global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"}, "scrape_configs": jobs,
                   "rule_files": [str(path) for path in rule_files]}
+        if alertmanager:
+            config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager.url[len("http://"):]]}]}]}
         self.url = "http://127.0.0.1:%d" % free_port()
         self.program = stage.start("prometheus", [
             tool("prometheus", "install-prometheus"), "--config.file", stage.file("prometheus.yaml", json.dumps(config)),
             "--storage.tsdb.path", stage.directory / "tsdb", "--web.listen-address", self.url[len("http://"):],
-            "--web.enable-lifecycle", "--log.level", "warn"])
+            "--web.enable-lifecycle", "--rules.alert.resend-delay", "5s", "--log.level", "warn"])
         wait_for("Prometheus is ready", lambda: self.program.running() and fetch(self.url + "/-/ready")[0] == 200)
 
     def query(self, expression):
@@ -226,6 +228,19 @@ class Prometheus:
             raise ValueError(answer.get("error", status))
         data = answer["data"]
         return data["result"] if data["resultType"] == "vector" else [{"metric": {}, "value": data["result"]}]
+
+
+class Alertmanager:
+    """Takes alerts, and tells nobody."""
+
+    def __init__(self, stage):
+        config = {"route": {"receiver": "nobody", "group_wait": "0s"}, "receivers": [{"name": "nobody"}]}
+        self.url = "http://127.0.0.1:%d" % free_port()
+        self.program = stage.start("alertmanager", [
+            tool("prometheus-alertmanager", "install-prometheus"), "--config.file", stage.file("alertmanager.yaml", json.dumps(config)),
+            "--storage.path", stage.directory / "alertmanager", "--web.listen-address", self.url[len("http://"):],
+            "--cluster.listen-address="])
+        wait_for("Alertmanager is ready", lambda: self.program.running() and fetch(self.url + "/-/ready")[0] == 200)
 
 
 class BlackboxExporter:
