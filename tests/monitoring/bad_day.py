@@ -13,7 +13,7 @@ def perform(stage):
     replica_set = ReplicaSet(stage, members=3)
     keys = "k1:" + "0123456789abcdef" * 4
     key_file = stage.file("jwt-keys", keys)
-    service = Service(stage, replica_set, COUNTER_AUTH_RATE_LIMIT="3/m", COUNTER_MAX_QUEUE="2", COUNTER_JWT_KEYS="",
+    service = Service(stage, replica_set, COUNTER_AUTH_RATE_LIMIT="3/m", COUNTER_MAX_QUEUE="2", COUNTER_STORE_TIMEOUT="1s", COUNTER_JWT_KEYS="",
                       COUNTER_JWT_KEYS_FILE=str(key_file), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:%d" % free_port())
     wait_for("the service is healthy", service.healthy, 60)
     token = stage.file("token", service.register("ada@example.com"))

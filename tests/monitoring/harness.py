@@ -197,12 +197,15 @@ class Service:
         return json.loads(answer)["token"]
 
     def call(self, method, path, token):
+        """The status; 0 without an answer."""
         request = urllib.request.Request(self.api + path, method=method, headers={"Authorization": "Bearer " + token})
         try:
             with urllib.request.urlopen(request, timeout=15) as response:
                 return response.status
         except urllib.error.HTTPError as error:
             return error.code
+        except OSError:
+            return 0
 
 
 class Prometheus:
