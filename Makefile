@@ -4,12 +4,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny clean
+.PHONY: loadtest loadtest-types loadtest-test loadtest-compare
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve on the embedded store (./data), as cargo run does
 	cargo run --release
@@ -83,6 +84,26 @@ bench: ## Measure everything beside what others would pick and write loadtest/RE
 	@echo 'make bench: about 12 minutes after a release build; the machine should have nothing else to do'
 	ulimit -n "$$(ulimit -Hn)"; cargo bench --locked --bench throughput -- --json target/bench.json --results loadtest/RESULTS.md
 
+loadtest: ## Run a load test with k6, which must be there: make loadtest SCRIPT=smoke BASE_URL=http://127.0.0.1:8080
+	@scripts/run-k6 $(SCRIPT)
+
+loadtest-types: ## Check the types of the load tests, and of what runs them without k6
+	scripts/install-loadtest-tools
+	tests/k6/node_modules/.bin/tsc --project loadtest
+	tests/k6/node_modules/.bin/tsc --project tests/k6
+
+loadtest-test: loadtest-types ## Run every load test in seconds, without k6, and see each fail where it should (a minute)
+	scripts/install-mongod
+	cargo build --locked
+	cd tests/k6 && node --test --test-concurrency=1 --test-reporter=spec *.test.js
+
+loadtest-compare: ## Compare the latencies of those runs with vegeta's and write loadtest/OPEN-LOOP.md (2 minutes and a release build)
+	scripts/install-loadtest-tools
+	scripts/install-mongod
+	scripts/install-vegeta
+	cargo build --locked --release
+	COUNTER_API=target/release/counter-api node tests/k6/compare.js loadtest/OPEN-LOOP.md
+
 reference: ## Write the documents that the binary prints: settings, metrics, errors
 	cargo build --locked
 	target/debug/counter-api reference settings > docs/configuration.md
@@ -94,4 +115,4 @@ deny: ## Check licences, bans and sources of the dependencies (installs cargo-de
 	.tools/bin/cargo-deny --all-features check licenses bans sources
 
 clean: ## Remove what was built and installed
-	rm -rf target .tools
+	rm -rf target .tools tests/k6/node_modules

@@ -1,0 +1,231 @@
+// Every script, run for real in seconds against three replicas on a replica set: it passes where the service is well, and fails
+// where a proxy makes it do wrong.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+
+import { run } from './runtime/run.js';
+import { Cluster } from './support/cluster.js';
+import { ROOT } from './support/processes.js';
+import { startProxy } from './support/proxy.js';
+
+/** @typedef {import('./runtime/run.js').Outcome} Outcome */
+
+/** @type {Cluster} */
+let cluster;
+before(async () => {
+  cluster = await Cluster.start();
+});
+after(() => cluster?.stop());
+
+/**
+ * @param {string} script
+ * @param {Record<string, string>} settings
+ * @param {() => void} [began]
+ * @returns {Promise<Outcome>}
+ */
+function runScript(script, settings, began) {
+  const usual = { BASE_URL: cluster.urls.join(','), SUMMARY_DIR: '/results' };
+  return run(join(ROOT, 'loadtest', `${script}.js`), { ...usual, ...settings }, began);
+}
+
+/**
+ * The same with a proxy between.
+ * @param {import('./support/proxy.js').Fault} fault
+ * @param {string} script
+ * @param {Record<string, string>} settings
+ */
+async function runBehind(fault, script, settings) {
+  const proxy = await startProxy(cluster.urls, fault);
+  try {
+    return await runScript(script, { ...settings, BASE_URL: proxy.url });
+  } finally {
+    await proxy.stop();
+  }
+}
+
+/**
+ * The metrics whose thresholds do not hold.
+ * @param {Outcome} outcome
+ */
+function crossed({ data }) {
+  return Object.entries(data.metrics)
+    .filter(([, { thresholds }]) => Object.values(thresholds || {}).some(({ ok }) => !ok))
+    .map(([name]) => name.split('{')[0]);
+}
+
+/** @param {Outcome} outcome */
+const told = ({ outputs, log }) => `${outputs.stdout}\n${log.join('\n')}`;
+
+/**
+ * @param {Outcome} outcome
+ * @param {string} metric
+ */
+const counted = ({ data }, metric) => data.metrics[metric]?.values.count || 0;
+
+/**
+ * Everything that holds of a run where the service is well.
+ * @param {string} script
+ * @param {Outcome} outcome
+ */
+function passes(script, outcome) {
+  assert.equal(outcome.code, 0, told(outcome));
+  assert.match(outcome.outputs.stdout, new RegExp(`^\n${script}: passed\n`), told(outcome));
+  assert.deepEqual(crossed(outcome), []);
+  checkTags(outcome);
+  checkTraces(outcome);
+  checkSummary(script, outcome);
+}
+
+const LOAD = { RATE: '50', RAMP: '1s', DURATION: '3s', VUS: '12' };
+const CONTENTION = { RATE: '40', DURATION: '3s', VUS: '10' };
+const UNIQUENESS = { RATE: '40', DURATION: '3s', VUS: '10', COUNTERS: '2' };
+const FAILOVER = { RATE: '8', DURATION: '6s', OUTAGE: '20s', VUS: '50', EXPECT_FAULT: 'on' };
+
+describe('where the service is well', { concurrency: true }, () => {
+  /** @type {[string, Record<string, string>][]} */
+  const runs = [
+    ['smoke', { RATE: '1', DURATION: '1s', VUS: '5' }],
+    ['soak', { RATE: '20', DURATION: '4s', VUS: '8' }],
+    ['stress', { RATE: '10', TIMES: '5', BEFORE: '1s', CLIMB: '1s', DURATION: '1s', RECOVERY: '500ms', AFTER: '1s', VUS: '12' }],
+    ['spike', { RATE: '10', TIMES: '5', BEFORE: '1s', RISE: '200ms', SCALE_UP: '800ms', DURATION: '1s', AFTER: '1s', VUS: '12' }],
+    ['uniqueness', UNIQUENESS],
+    ['breakpoint', { START: '10', STEP: '10', STEPS: '2', DURATION: '1500ms', JUDGED_AFTER: '1s', VUS: '8' }],
+  ];
+  for (const [script, settings] of runs) {
+    it(`${script} passes`, async () => passes(script, await runScript(script, settings)));
+  }
+
+  it('contention passes, behind a proxy', async () => {
+    passes('contention', await runBehind('none', 'contention', CONTENTION));
+  });
+
+  it('uniqueness loses nothing where answers are lost', async () => {
+    const outcome = await runBehind('lost', 'uniqueness', UNIQUENESS);
+    assert.ok(counted(outcome, 'calls_repeated') >= 3, told(outcome));
+    assert.deepEqual(crossed(outcome), ['slo_available'], told(outcome));
+  });
+});
+
+describe('load', () => {
+  it('passes, and offers the rate that it says', async () => {
+    const outcome = await runScript('load', LOAD);
+    passes('load', outcome);
+    // A ramp from a tenth of the rate, then the rate.
+    const wanted = 50 * 0.55 + 50 * 3;
+    assert.ok(Math.abs(counted(outcome, 'iterations') - wanted) <= 1, told(outcome));
+    const offered = outcome.data.metrics.offered_rate.values;
+    assert.deepEqual([Math.round(offered.max), offered.min < 10], [50, true]);
+  });
+
+  it('and the runs before it have left nothing behind', async () => {
+    assert.deepEqual(Object.values(await cluster.leftovers()).filter((count) => count > 0), []);
+  });
+});
+
+describe('while the primary is killed', () => {
+  it('failover passes, with no number twice and none skipped', async () => {
+    /** @type {Promise<number> | undefined} */
+    let killing;
+    const outcome = await runScript('failover', FAILOVER, () => {
+      killing = new Promise((go) => setTimeout(go, 2000)).then(() => cluster.database.killPrimary());
+    });
+    await cluster.database.restart(await /** @type {Promise<number>} */ (killing));
+    passes('failover', outcome);
+    assert.ok(counted(outcome, 'calls_repeated') > 0);
+    assert.equal(counted(outcome, 'numbers_taken'), counted(outcome, 'numbers_counted'));
+    const waited = outcome.data.metrics['definite_after{phase:held}'].values.max;
+    assert.ok(waited > 500, `callers noticed nothing: the longest wait was ${waited} ms`);
+    console.log(outcome.outputs.stdout.split('\n').slice(1, 7).join('\n'));
+  });
+});
+
+describe('where a proxy does wrong', { concurrency: true }, () => {
+  /**
+   * Each of them with the thresholds that must catch it; others may be crossed as well.
+   * @type {[import('./support/proxy.js').Fault, string, Record<string, string>, string[]][]}
+   */
+  const runs = [
+    ['duplicate', 'uniqueness', UNIQUENESS, ['numbers_fingerprint']],
+    ['duplicate', 'contention', CONTENTION, ['numbers_fingerprint']],
+    ['duplicate', 'load', { ...LOAD, DURATION: '4s' }, ['numbers_fingerprint']],
+    ['gap', 'uniqueness', UNIQUENESS, ['numbers_fingerprint']],
+    ['swap', 'contention', CONTENTION, ['numbers_fingerprint']],
+    ['repeat', 'load', LOAD, ['answers_wrong', 'checks']],
+    ['slow', 'load', { ...LOAD, VUS: '20' }, ['http_req_duration']],
+    ['slow', 'contention', { ...CONTENTION, VUS: '20' }, ['http_req_duration']],
+    ['broken', 'load', { ...LOAD, DURATION: '4s' }, ['answers_unexpected']],
+  ];
+  for (const [fault, script, settings, caught] of runs) {
+    it(`${script} fails: ${fault}`, async () => {
+      const outcome = await runBehind(fault, script, settings);
+      assert.equal(outcome.code, 99, told(outcome));
+      const found = crossed(outcome);
+      assert.deepEqual(caught.filter((metric) => !found.includes(metric)), [], told(outcome));
+      const difference = counted(outcome, 'numbers_taken') - counted(outcome, 'numbers_counted');
+      assert.equal(difference, { duplicate: 1, gap: -1 }[/** @type {string} */ (fault)] || 0, told(outcome));
+      assert.match(outcome.outputs.stdout, /: FAILED/);
+      assert.match(outcome.outputs[`/results/${script}.xml`], /<failure /);
+    });
+  }
+
+  it('failover fails where a fault is expected and nothing fails', async () => {
+    const outcome = await runScript('failover', { ...FAILOVER, DURATION: '1s', VUS: '16' });
+    assert.deepEqual([outcome.code, crossed(outcome)], [99, ['calls_repeated']]);
+  });
+});
+
+describe('where a proxy is narrow', () => {
+  it('breakpoint finds the step that is too much for it', async () => {
+    const settings = { START: '25', STEP: '50', STEPS: '4', DURATION: '1500ms', JUDGED_AFTER: '1s', VUS: '40' };
+    const outcome = await runBehind('narrow', 'breakpoint', settings);
+    assert.equal(outcome.code, 99, told(outcome));
+    assert.match(outcome.outputs.stdout, /it held at 75 calls\/s and broke at 125 calls\/s/, told(outcome));
+    assert.equal(counted(outcome, 'answers_wrong'), 0);
+  });
+});
+
+/**
+ * Few values of each tag, whatever the run does.
+ * @param {Outcome} outcome
+ */
+function checkTags({ requests, options }) {
+  const series = new Set(requests.map(({ tags }) => JSON.stringify(Object.entries(tags).sort())));
+  assert.ok(series.size < 100, `${series.size} series of requests`);
+  const names = new Set(requests.map(({ tags }) => tags.name));
+  assert.deepEqual([...names].filter((name) => /\d{2,}|vu-|shared-/.test(name)), []);
+  for (const tag of ['url', 'group', 'vu', 'iter', 'error', 'ip']) {
+    assert.ok(!options.systemTags.includes(tag), `the tag ${tag} has too many values`);
+  }
+}
+
+/**
+ * Each call has a trace of its own, which the metadata name.
+ * @param {Outcome} outcome
+ */
+function checkTraces({ requests }) {
+  const headers = requests.map((request) => request.headers.traceparent);
+  assert.ok(headers.every((header) => /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/.test(header)));
+  assert.equal(new Set(headers).size, headers.length);
+  const named = requests.filter(({ metadata }) => metadata.trace_id);
+  assert.ok(named.every(({ metadata, headers: { traceparent } }) => traceparent.includes(metadata.trace_id)));
+  assert.ok(named.length > requests.length / 2);
+}
+
+/**
+ * @param {string} script
+ * @param {Outcome} outcome
+ */
+function checkSummary(script, { outputs, options }) {
+  const result = JSON.parse(outputs[`/results/${script}.json`]);
+  assert.deepEqual([result.script, result.passed], [script, true]);
+  assert.equal(result.settings.BASE_URL, cluster.urls.join(','));
+  assert.ok(!JSON.stringify(result).includes('token'), 'no token in a result');
+  const asked = Object.values(options.thresholds).flat().length;
+  const shown = Object.keys(options.thresholds).filter((metric) => metric.includes('{name:')).length;
+  assert.equal(result.thresholds.length, asked - shown);
+  const xml = outputs[`/results/${script}.xml`];
+  assert.equal(xml.match(/<testcase /g)?.length, result.thresholds.length + result.checks.length);
+  assert.match(xml, new RegExp(`<testsuites tests="${result.thresholds.length + result.checks.length}" failures="0"`));
+}
