@@ -20,7 +20,7 @@ const phases = [
   { name: 'after', rate: RATE, seconds: seconds('AFTER', '2m') },
 ];
 // Calls wait longer under stress.
-const vus = virtualUsers(RATE * TIMES, 3);
+const vus = virtualUsers(RATE * TIMES, 2);
 expectCallers(vus);
 
 export const options = openModel({

@@ -22,17 +22,37 @@ export class ReplicaSet {
     const set = new ReplicaSet();
     set.#members = (await freePorts(3)).map((port) => ({ port, program: set.#spawn(port) }));
     await Promise.all(set.#members.map(({ port }) => eventually(`mongod on ${port}`, () => admin(port, { ping: 1 }))));
-    const config = {
-      _id: NAME,
-      members: set.#members.map(({ port }, index) => ({ _id: index, host: `127.0.0.1:${port}` })),
-      // A failover then takes about two seconds rather than twelve.
-      settings: { electionTimeoutMillis: 1000, heartbeatIntervalMillis: 200, heartbeatTimeoutSecs: 1 },
-    };
-    if (!(await admin(set.#members[0].port, { replSetInitiate: config }))) {
+    if (!(await admin(set.#members[0].port, { replSetInitiate: set.#config(1, 5000) }))) {
       throw new Error('the replica set could not be initiated');
     }
     await set.primary();
     return set;
+  }
+
+  /**
+   * @param {number} version
+   * @param {number} electionTimeoutMillis
+   */
+  #config(version, electionTimeoutMillis) {
+    return {
+      _id: NAME,
+      version,
+      members: this.#members.map(({ port }, index) => ({ _id: index, host: `127.0.0.1:${port}` })),
+      settings: { electionTimeoutMillis, heartbeatIntervalMillis: 200, heartbeatTimeoutSecs: 5 },
+    };
+  }
+
+  /**
+   * How soon a silent primary is replaced. Short: a failover is fast. Long: a busy machine is no failover.
+   * @param {number} electionTimeoutMillis
+   */
+  async electAfter(electionTimeoutMillis) {
+    const port = await this.primary();
+    const known = await admin(port, { replSetGetConfig: 1 });
+    const config = this.#config(known?.config.version + 1, electionTimeoutMillis);
+    if (!(await admin(port, { replSetReconfig: { ...config, term: known?.config.term } }))) {
+      throw new Error('the replica set could not be configured anew');
+    }
   }
 
   /** @param {number} port */
