@@ -95,7 +95,8 @@ loadtest-types: ## Check the types of the load tests, and of what runs them with
 loadtest-test: loadtest-types ## Run every load test in seconds, without k6, and see each fail where it should (a minute)
 	scripts/install-mongod
 	cargo build --locked
-	cd tests/k6 && node --test --test-concurrency=1 --test-reporter=spec *.test.js
+	cd tests/k6 && node --test --test-reporter=spec runtime.test.js commands.test.js drift.test.js
+	cd tests/k6 && node --test --test-reporter=spec scripts.test.js
 
 loadtest-compare: ## Compare the latencies of those runs with vegeta's and write loadtest/OPEN-LOOP.md (2 minutes and a release build)
 	scripts/install-loadtest-tools

@@ -5,7 +5,7 @@
 import { check, group, sleep } from 'k6';
 
 import { send, tellWrong } from './lib/client.js';
-import { beginIteration, objectives, openModel, virtualUsers } from './lib/open-model.js';
+import { availabilityObjective, beginIteration, openModel, virtualUsers } from './lib/open-model.js';
 import { number, seconds } from './lib/settings.js';
 import { summarize } from './lib/summary.js';
 import { unique } from './lib/trace.js';
@@ -20,7 +20,8 @@ export const options = openModel({
   script: 'smoke',
   phases: [{ name: 'smoke', rate: RATE, seconds: DURATION }],
   vus: virtualUsers(RATE, 15),
-  thresholds: objectives('smoke'),
+  // A handful of calls, the first after a deployment among them, says nothing about the 99th percentile.
+  thresholds: availabilityObjective('smoke'),
 });
 
 /**

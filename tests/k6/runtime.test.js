@@ -87,9 +87,9 @@ describe('metrics and thresholds', () => {
     assert.deepEqual([all.holds(1), part.holds(1)], [false, true]);
   });
 
-  it('holds no rate of nothing, and counts nothing as 0', () => {
-    const [rate, count] = readThresholds({ checks: ['rate==1'], iterations: ['count==0'] }, new Registry());
-    assert.deepEqual([rate.holds(1), count.holds(1)], [false, true]);
+  it('takes nothing for 0, and judges no rate of nothing', () => {
+    const options = { checks: ['rate==1'], iterations: ['count>0'], http_req_duration: ['p(99)<1'] };
+    assert.deepEqual(readThresholds(options, new Registry()).map(({ holds }) => holds(1)), [true, false, true]);
   });
 
   for (const [metric, expression] of [

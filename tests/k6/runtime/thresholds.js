@@ -56,8 +56,10 @@ export function readThresholds(options, registry) {
         get empty() {
           return sink.count === 0;
         },
-        // A rate of nothing is NaN here, and holds nothing: a script that measures nothing does not pass.
-        holds: (seconds) => OPERATORS[operator](/** @type {any} */ (sink.values(seconds, [aggregate]))[aggregate], Number(limit)),
+        // As in k6, a rate of nothing is no number, and its threshold is not evaluated; all else counts as 0.
+        holds: (seconds) =>
+          (metric.type === 'rate' && sink.count === 0) ||
+          OPERATORS[operator](/** @type {any} */ (sink.values(seconds, [aggregate]))[aggregate], Number(limit)),
       };
     });
   });
