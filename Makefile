@@ -1,5 +1,5 @@
 # Targets are listed by `make help`. Everything that is installed goes to .tools/, which git ignores; nothing else on the
-# machine is touched. Needed: Rust (rustup), Python 3 with pip and venv, curl, bash.
+# machine is touched. Needed: Rust (rustup), Python 3 with pip and venv, curl, bash; for the load tests Node 20 with npm, and kubectl.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

@@ -25,7 +25,7 @@ const LOOK = 250;
  * @property {Record<string, string>} outputs What it returned: `stdout`, and files by their paths.
  * @property {string[]} log Lines of the script's console and of the run.
  * @property {{ tags: Record<string, string>, metadata: Record<string, string>, headers: Record<string, string>, status: number,
- *   duration: number }[]} requests Each request, for tests to look at.
+ *   duration: number, at: number }[]} requests Each request, for tests to look at.
  */
 
 /**
@@ -288,7 +288,7 @@ class TestRun {
     this.#measure('data_sent', got.sent, {});
     this.#measure('data_received', got.received, {});
     const { headers, metadata } = wanted;
-    this.#requests.push({ tags: this.#tags(tags), metadata, headers, status: got.status, duration: got.timings.duration });
+    this.#requests.push({ tags: this.#tags(tags), metadata, headers, status: got.status, duration: got.timings.duration, at: performance.now() });
     const { status, body, error, error_code, timings } = got;
     return { status, body, headers: got.headers, error, error_code, timings, url: wanted.url };
   }
