@@ -6,13 +6,23 @@ import { insist, sendAll } from './client.js';
 import { unique } from './trace.js';
 
 /**
- * @typedef {{ email: string, password: string, token: string, expiresAt: number }} User
+ * A token, since when it is good and for how long, in milliseconds.
+ * @typedef {{ token: string, since: number, lasts: number }} Session
+ * @typedef {{ email: string, password: string } & Session} User
  */
 
 /** Passwords are hashed on purpose slowly; the service refuses a crowd of them. */
 const AT_ONCE = 4;
-/** A token is renewed so long before it expires, in milliseconds. */
-const RENEW_BEFORE = 5 * 60 * 1000;
+/** A token is renewed after this part of its time: not by all virtual users at once, for logins are slow on purpose. */
+const RENEW_AFTER = 0.5 + Math.random() * 0.3;
+
+/**
+ * @param {{ token: string, expires_in: number }} body What register and login answer.
+ * @returns {Session}
+ */
+function session({ token, expires_in: seconds }) {
+  return { token, since: Date.now(), lasts: seconds * 1000 };
+}
 
 /**
  * @param {number} count
@@ -31,7 +41,7 @@ export function makeUsers(count) {
     if (answer.status !== 201) {
       fail(`a user could not be registered: ${answer.status} ${answer.code}, trace ${answer.trace}`);
     }
-    return { ...people[index], token: answer.body.token, expiresAt: Date.parse(answer.body.expires_at) };
+    return { ...people[index], ...session(answer.body) };
   });
 }
 
@@ -72,24 +82,23 @@ function inBatches(items, call) {
   return answers;
 }
 
-/** Tokens that this virtual user has renewed. */
-/** @type {Record<string, { token: string, expiresAt: number }>} */
+/** Sessions that this virtual user has renewed. */
+/** @type {Record<string, Session>} */
 const renewed = {};
 
 /**
- * A token that is good for some minutes: long runs outlive the first one.
+ * A token that is good for some time: long runs outlive the first one.
  * @param {User} user
  */
 export function tokenOf(user) {
   const known = renewed[user.email] || user;
-  if (Date.now() < known.expiresAt - RENEW_BEFORE) {
+  if (Date.now() < known.since + known.lasts * RENEW_AFTER) {
     return known.token;
   }
   const { email, password } = user;
   const answer = insist({ method: 'POST', route: '/v1/login', body: { email, password } }, 30);
-  if (answer.outcome !== 'ok') {
-    return known.token;
+  if (answer.outcome === 'ok') {
+    renewed[email] = session(answer.body);
   }
-  renewed[email] = { token: answer.body.token, expiresAt: Date.parse(answer.body.expires_at) };
-  return renewed[email].token;
+  return (renewed[email] || user).token;
 }

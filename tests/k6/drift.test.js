@@ -65,7 +65,33 @@ describe('the API', () => {
   });
 });
 
-describe('the options', () => {
+describe('a long run', () => {
+  it('outlives its tokens', async () => {
+    const data = directory();
+    const service = await startReplica(`redb:${join(data.path, 'counter.redb')}`, { COUNTER_TOKEN_TTL: '3s' });
+    const settings = { BASE_URL: service.url, RATE: '10', DURATION: '4s', VUS: '10' };
+    const { code, outputs, requests } = await run(join(LOADTEST, 'uniqueness.js'), settings);
+    await service.program.kill();
+    data.remove();
+    assert.equal(code, 0, outputs.stdout);
+    assert.ok(requests.some(({ tags }) => tags.name === '/v1/login'), 'nobody logged in again');
+  });
+});
+
+describe('the options', { concurrency: 4 }, () => {
+  for (const [script, name, value] of [
+    ['load', 'RATE', 'many'],
+    ['load', 'VUS', '1.5'],
+    ['soak', 'DURATION', '4 hours'],
+    ['failover', 'EXPECT_FAULT', 'perhaps'],
+  ]) {
+    it(`of ${script} refuse ${name}=${value}`, async () => {
+      const { code, log } = await run(join(LOADTEST, `${script}.js`), { [name]: value });
+      assert.notEqual(code, 0);
+      assert.ok(log.some((line) => line.includes(`${name}=${value} must be`)), log.join('\n'));
+    });
+  }
+
   for (const script of scripts) {
     it(`of ${script} are those of the open model`, async () => {
       // Without a service, setup fails, or no call is answered; the options are read before.
