@@ -78,6 +78,26 @@ runbooks: ## Run every query and command of the runbooks (2 minutes)
 	cargo build --locked
 	scripts/check-runbooks
 
+.PHONY: dashboards dashboards-json dashboards-check dashboards-strict
+dashboards-json: ## Write dashboards/*.json from dashboards/source
+	scripts/install-dashboard-tools
+	.tools/dashboards/bin/python dashboards/source/build.py
+
+dashboards-check: ## Check the dashboards without starting anything, and see the checks fail (seconds)
+	scripts/install-dashboard-tools
+	.tools/dashboards/bin/python tests/dashboards/check.py
+	.tools/dashboards/bin/python tests/dashboards/mutants.py
+
+dashboards: dashboards-check ## Ask every panel's expressions of replicas under load and faults, and draw the pictures (7 minutes)
+	scripts/install-mongod
+	scripts/install-prometheus
+	cargo build --locked
+	.tools/dashboards/bin/python tests/dashboards/live.py --binary target/debug/counter-api --pictures dashboards/pictures
+
+dashboards-strict: ## Read the dashboards strictly with Grafana's own types (needs Go; a minute to build)
+	cd tests/dashboards/strict && go build -o ../../../.tools/dashboards-strict .
+	.tools/dashboards-strict dashboards/*.json
+
 bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
 	scripts/install-mongod
 	scripts/install-bench-tools

@@ -5,6 +5,8 @@ from grafana import (BAD, BLUE, GOOD, GREY, PURPLE, WARN, named, or_none, or_zer
                      timeseries)
 
 ATTEMPTS = "counter_api_auth_attempts_total"
+# The problem codes that are no caller's fault.
+OURS = "internal|store_unavailable|overloaded|draining|outcome_unknown"
 REQUESTS = "http_server_request_duration_seconds"
 
 
@@ -52,13 +54,12 @@ def build():
             ("Who is turned away", 8,
              timeseries("Rate limited by route", """Calls a second that were answered 429. On register and login: an attack, or many users
                         behind one address that is not a trusted proxy.""", "reqps",
-                        [query(rate("counter_api_rate_limited_requests_total", by="http_route"), "{{http_route}}")], 8,
+                        [query(rate("counter_api_rate_limited_requests_total", by="http_route"), "{{http_route}}")], 8, many=True,
                         links=[runbook("CounterApiRateLimiting")]),
              timeseries("Refused by reason", """Calls a second that were the caller's fault, by problem code. Good is a low and steady level;
                         one code that rises is one client.""", "reqps",
-                        [query(or_none(rate(f"{REQUESTS}_count", '<own>, http_route=~"/v1/.+", '
-                                            'http_response_status_code=~"4..", http_response_status_code!="499"',
-                                            by="error_type"), error_type="none"), "{{error_type}}")], 8),
+                        [query(or_none(rate("counter_api_problems_total", f'<own>, code!~"{OURS}"', by="code"), code="none"),
+                               "{{code}}")], 8, many=True),
              timeseries("Tokens", """Tokens checked a second, accepted and refused. A rise of refused ones is a client with an old token,
                         or a key that was rotated too soon.""", "cps",
                         [query(attempts("token", "success"), "accepted"), query(attempts("token", "failure"), "refused")], 8,

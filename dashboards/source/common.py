@@ -44,14 +44,21 @@ class Slo:
         self.counted = slo["total"].partition("{")[2].rstrip("}").replace('job="counter-api", ', "")
 
 
+def link(title, url, tooltip, icon):
+    """A link of a dashboard or a panel."""
+    return {"type": "link", "title": title, "url": url, "tooltip": tooltip, "icon": icon, "tags": [], "asDropdown": False,
+            "includeVars": False, "keepTime": True, "targetBlank": True}
+
+
 def runbook(alert):
     """A panel's link to what to do about it."""
-    return {"title": f"Runbook: {alert}", "url": f"{REPOSITORY}/monitoring/runbooks/{alert}.md", "targetBlank": True}
+    return link(f"Runbook: {alert}", f"{REPOSITORY}/monitoring/runbooks/{alert}.md", "What to do about it", "doc")
 
 
 def drill_down(title, name):
     """A panel's link to the dashboard that says more, with the same variables and the same time."""
-    return {"title": title, "url": f"/d/{UIDS[name]}?${{__url_time_range}}&${{__all_variables}}", "targetBlank": False}
+    url = f"/d/{UIDS[name]}?${{__url_time_range}}&${{__all_variables}}"
+    return {**link(title, url, "More about it", "dashboard"), "targetBlank": False}
 
 
 def _labels(name, series, label, matchers, everything=".+"):
@@ -79,16 +86,16 @@ def _labels(name, series, label, matchers, everything=".+"):
 
 def _datasource(name, kind, label, current):
     return {"type": "datasource", "name": name, "label": label, "query": kind, "regex": "", "multi": False,
-            "includeAll": False, "current": current, "options": [], "refresh": 1, "hide": 0, "skipUrlSync": False}
+            "includeAll": False, "current": {"text": current, "value": current}, "options": [], "refresh": 1, "hide": 0, "skipUrlSync": False}
 
 
 def variables(*more):
     """The variables of every dashboard, and its own after them."""
     of_ours = "counter_api_build_info"
     return [
-        _datasource("datasource", "prometheus", "data source", {}),
+        _datasource("datasource", "prometheus", "data source", "default"),
         # For the links to traces. With Tempo, write its type here.
-        _datasource("traces", "jaeger", "traces", {}),
+        _datasource("traces", "jaeger", "traces", ""),
         _labels("namespace", of_ours, "namespace", ""),
         # All jobs are this one, and not `.+`: other programs serve process_… and http_server_… too.
         _labels("job", of_ours, "job", 'namespace=~"$namespace"', JOB),
@@ -131,9 +138,9 @@ def dashboard(name, title, description, panels, *, more_variables=(), time="now-
     links = [
         {"type": "dashboards", "title": "Counter API", "tags": [TAG], "asDropdown": False, "includeVars": True,
          "keepTime": True, "targetBlank": False, "icon": "external link", "tooltip": "The other dashboards", "url": ""},
-        _link("Runbooks", f"{REPOSITORY}/monitoring/runbooks", "What to do about each alert", "doc"),
-        _link("Metrics", f"{REPOSITORY}/docs/metrics.md", "What each metric means", "doc"),
-        _link("Traces", f"/explore?schemaVersion=1&panes={TRACES}", "Search the traces of this time", "bolt"),
+        link("Runbooks", f"{REPOSITORY}/monitoring/runbooks", "What to do about each alert", "doc"),
+        link("Metrics", f"{REPOSITORY}/docs/metrics.md", "What each metric means", "doc"),
+        link("Traces", f"/explore?schemaVersion=1&panes={TRACES}", "Search the traces of this time", "bolt"),
     ]
     return {
         "id": None,
@@ -157,8 +164,3 @@ def dashboard(name, title, description, panels, *, more_variables=(), time="now-
         "links": links,
         "panels": panels,
     }
-
-
-def _link(title, url, tooltip, icon):
-    return {"type": "link", "title": title, "url": url, "tooltip": tooltip, "icon": icon, "tags": [], "asDropdown": False,
-            "includeVars": False, "keepTime": True, "targetBlank": True}

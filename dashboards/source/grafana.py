@@ -136,10 +136,10 @@ def _panel(kind, title, description, unit, queries, width, *, options, defaults=
     return panel
 
 
-def timeseries(title, description, unit, queries, width, *, stacked=False, stepped=False, limit=None, top=None,
+def timeseries(title, description, unit, queries, width, *, stacked=False, stepped=False, limit=None, top=None, many=False,
                overrides=(), links=(), decimals=None):
-    """Lines over time. `limit` draws a threshold; `top` is the least upper end of the axis. Series that have no colour of
-    their own get the palette's in their order."""
+    """Lines over time. `limit` draws a threshold; `top` is the least upper end of the axis. With `many` series the legend is a
+    list beside the graph, the highest first. Series that have no colour of their own get the palette's in their order."""
     custom = {
         "drawStyle": "line",
         "lineInterpolation": "stepAfter" if stepped else "linear",
@@ -172,10 +172,13 @@ def timeseries(title, description, unit, queries, width, *, stacked=False, stepp
     for target in queries:
         words = WORDS.get(target["legendFormat"].strip("{}"), {})
         overrides += [named(word, color) for word, color in words.items() if word not in named_already]
+    below = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+    beside = {"displayMode": "table", "placement": "right", "showLegend": True, "calcs": ["max"], "sortBy": "Max",
+              "sortDesc": True}
     return _panel(
         "timeseries", title, description, unit, queries, width, defaults=defaults, overrides=overrides, links=links,
         options={
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "legend": beside if many else below,
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
     )
@@ -198,6 +201,7 @@ def stat(title, description, unit, expr, width, *, thresholds=None, mappings=(),
             "graphMode": "area" if graph and not instant else "none",
             "justifyMode": "auto",
             "showPercentChange": False,
+            "percentChangeColorMode": "standard",
         },
     )
 
@@ -216,7 +220,7 @@ def states(title, description, queries, width, mappings, *, links=()):
             "showValue": "never",
             "alignValue": "left",
             "rowHeight": 0.8,
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "single", "sort": "none"},
         },
     )
@@ -267,6 +271,7 @@ def table(title, description, queries, width, columns, *, unit="none", sort=None
         options={
             "showHeader": True,
             "cellHeight": "sm",
+            "frameIndex": 0,
             "sortBy": [{"displayName": sort, "desc": True}] if sort else [],
             "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
         },

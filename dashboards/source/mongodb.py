@@ -60,26 +60,24 @@ def build():
                      links=[runbook("CounterApiStoreLatencyHigh")]),
              timeseries("p99 by operation", """Seconds of one attempt, by operation. Slow everywhere: the database or its disk. Slow
                         in findAndModify and commitTransaction only: the majority, so a slow secondary.""", "s",
-                        [query(quantile(0.99, OPERATION, by="db_operation_name"), "{{db_operation_name}}")], 12,
+                        [query(quantile(0.99, OPERATION, by="db_operation_name"), "{{db_operation_name}}")], 12, many=True,
                         links=[runbook("CounterApiStoreLatencyHigh")])),
             ("", 7,
-             timeseries("Operations", """Attempts a second, by operation and collection. Good follows the requests, far below
-                        them: one commit serves many calls.""", "ops",
-                        [query(filled(rate(f"{OPERATION}_count", by="db_operation_name, db_collection_name"),
-                                      db_collection_name="(none)"),
-                               "{{db_operation_name}} {{db_collection_name}}")], 8),
+             timeseries("Operations", """Attempts a second, by operation. Good follows the requests, far below them: one commit
+                        serves many calls.""", "ops",
+                        [query(rate(f"{OPERATION}_count", by="db_operation_name"), "{{db_operation_name}}")], 8, many=True),
              timeseries("Failed operations", """Attempts a second that failed, by the kind of error and the server's code. Good is
                         zero; conflicts are repeated and cost only time.""", "ops",
                         [query(or_none(filled(rate(f"{OPERATION}_count", '<own>, error_type!=""',
                                                    by="error_type, db_response_status_code"),
                                               db_response_status_code="(no code)"),
                                        error_type="none", db_response_status_code="(no code)"),
-                               "{{error_type}} {{db_response_status_code}}")], 8,
+                               "{{error_type}} {{db_response_status_code}}")], 8, many=True,
                         links=[runbook("CounterApiStoreDown")]),
-             timeseries("Mean by database", """The mean seconds of an attempt, by store and database. Good is steady; the p99 beside
-                        it says whether a few are slow or all.""", "s",
-                        [query(mean(OPERATION, by="db_system_name, db_namespace"), "{{db_system_name}} {{db_namespace}}")],
-                        8)),
+             timeseries("Mean by collection", """The mean seconds of an attempt, by collection. Good is steady. One slow collection is an
+                        index that is missing, or a document that everybody wants.""", "s",
+                        [query(filled(mean(OPERATION, by="db_collection_name"), db_collection_name="(none)"),
+                               "{{db_collection_name}}")], 8)),
             ("Is the pool large enough?", 7,
              timeseries("Connections in use", """The share of each server's pool that is in use, of the fullest replica. Good is below
                         80 %.""", "percentunit",
@@ -94,7 +92,7 @@ def build():
                         wait. Good is close to zero; what waits here is not yet seen as an operation.""", "s",
                         [query(quantile(0.99, "db_client_connection_wait_time_seconds", by=POOL), f"wait {{{{{POOL}}}}}"),
                          query(quantile(0.99, "db_client_connection_create_time_seconds", by=POOL),
-                               f"create {{{{{POOL}}}}}")], 6),
+                               f"create {{{{{POOL}}}}}")], 6, many=True),
              timeseries("Requests for a connection", """Those that wait at this moment, and those a second that gave up. Good is zero
                         of both.""", "none",
                         [query(or_zero("sum(db_client_connection_pending_requests{<own>})"), "waiting"),

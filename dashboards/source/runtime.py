@@ -71,7 +71,7 @@ def build():
              timeseries("Connections", """The share of the connections that each listener of each replica may have. Good is below 80 %;
                         at 100 % new clients wait.""", "percentunit",
                         [query("max by (instance, listener) (counter_api_http_connections{<own>} "
-                               "/ counter_api_http_connections_limit{<own>})", "{{instance}} {{listener}}")], 6,
+                               "/ counter_api_http_connections_limit{<own>})", "{{instance}} {{listener}}")], 6, many=True,
                         limit=0.8, top=1),
              timeseries("Requests under way", "By method. If it rises without falling, requests hang.", "none",
                         [query("sum by (http_request_method) (http_server_active_requests{<own>})",
@@ -87,7 +87,7 @@ def build():
              timeseries("Body size (p95)", """Declared size of request bodies, by route. Good is some hundred bytes; near 16 KiB it is no
                         call of ours.""", "bytes",
                         [query(quantile(0.95, "http_server_request_body_size_bytes", by="http_route"), "{{http_route}}")],
-                        12)),
+                        12, many=True)),
             ("Kubernetes (needs kube-state-metrics; zero elsewhere)", 7,
              timeseries("Replicas", "Pods that are wanted and pods that are ready. Good is the same.", "none",
                         [query(or_zero(f'sum(kube_deployment_spec_replicas{{{KUBERNETES}, deployment="counter-api"}})'),

@@ -8,12 +8,6 @@ from dataclasses import dataclass
 
 from board import LEGEND_LABEL, expand
 
-# What an idle or steady system may well answer with a flat line, with the reason. Everything else has to move in the run.
-STILL = {
-    "limits and settings": {"most", "maximum", "minimum", "wanted"},
-}
-
-
 @dataclass
 class Answer:
     """What Prometheus said to one query: the times, and each series' labels and values (None where it has none)."""
@@ -80,8 +74,8 @@ class Asker:
         return Answer(query, times, series)
 
 
-def faults(answer, still):
-    """What is wrong with an answer. `still` says why this query may stay at one value, or is empty."""
+def faults(answer, still=""):
+    """What is wrong with an answer. `still` says why this query may stay at one value, and is empty where it may not."""
     query = answer.query
     finite = [value for _, values in answer.series for value in values if value is not None and math.isfinite(value)]
     if not answer.series or not finite:
@@ -96,10 +90,9 @@ def faults(answer, still):
                 for _, values in answer.series)
     if not query.target.get("instant") and not moves and not still:
         yield f"{query.where}: it stays at {finite[0]} over the whole run"
-    if moves and still:
-        yield f"{query.where}: it moves after all, though it is listed as one that need not ({still})"
     unit = query.panel["fieldConfig"]["defaults"]["unit"]
-    if query.panel["type"] != "table":
+    # The numbers of a heat map are counts; its unit is that of the buckets.
+    if query.panel["type"] not in ("table", "heatmap"):
         yield from implausible(query, unit, finite)
 
 

@@ -5,6 +5,7 @@ say what it was made of.
 """
 
 import asyncio
+import itertools
 import json
 import multiprocessing
 import random
@@ -68,7 +69,12 @@ class Callers:
     async def run(self, pipe):
         for number in range(USERS):
             email = f"user{number}@example.com"
-            _, body = await self.call("POST", "/v1/register", body={"email": email, "password": PASSWORD})
+            account = {"email": email, "password": PASSWORD}
+            # On a machine that has just started everything, the first calls may fail, and may have been done all the same.
+            for path in itertools.cycle(("/v1/register", "/v1/login")):
+                status, body = await self.call("POST", path, body=account)
+                if status in (200, 201):
+                    break
             self.users.append({"email": email, "token": json.loads(body)["token"]})
         pipe.send("ready")
         kinds = [asyncio.create_task(self.arrivals(name, rate)) for name, rate in RATES.items()]
@@ -210,6 +216,15 @@ class Callers:
         status, answer = await self.call("POST", "/v1/register", body=body)
         return {"token": json.loads(answer)["token"]} if status == 201 else None
 
+    async def connection(self, address):
+        """One that served before and was not ended since, or a new one."""
+        while self.idle[address]:
+            reader, writer = self.idle[address].pop()
+            if not reader.at_eof() and not writer.is_closing():
+                return reader, writer
+            writer.close()
+        return await self.connect(address)
+
     async def connect(self, address):
         host, port = address.rsplit(":", 1)
         return await asyncio.open_connection(host, int(port))
@@ -222,7 +237,7 @@ class Callers:
         # Each call of the usual load comes from an address of its own, so that only a storm meets the rate limit.
         client = client or f"10.{random.randrange(256)}.{random.randrange(256)}.{random.randrange(256)}"
         try:
-            connection = self.idle[address].pop() if self.idle[address] else await self.connect(address)
+            connection = await self.connection(address)
             reader, writer = connection
             writer.write(request(method, path, address, user, body, headers or {}, client))
             status, answer, keep = await asyncio.wait_for(read_answer(reader), 30)

@@ -108,8 +108,13 @@ class Picture:
     def timeseries(self, panel, answers, x, y, width, height):
         field, custom = panel["fieldConfig"]["defaults"], panel["fieldConfig"]["defaults"]["custom"]
         series = named_series(panel, answers)
-        lines = self.legend(series, x, y + height, width)
-        axes = self.axes(x + 48, y, width - 52, height - 18 - 13 * lines)
+        if panel["options"]["legend"]["placement"] == "right":
+            beside = min(0.45 * width, 230)
+            self.legend_beside(series, x + width - beside, y, beside, height, field["unit"])
+            axes = self.axes(x + 48, y, width - 60 - beside, height - 18)
+        else:
+            lines = self.legend(series, x, y + height, width)
+            axes = self.axes(x + 48, y, width - 52, height - 18 - 13 * lines)
         if not answers:
             return
         times = answers[0].times
@@ -158,6 +163,19 @@ class Picture:
                     transform=self.figure.transFigure, figure=self.figure))
                 self.text(x + offset + 13, y, name, size=7, color=INK)
         return len(shown)
+
+    def legend_beside(self, series, x, y, width, height, unit):
+        """Names and their highest values beside the graph, the highest first, as many as there is room for."""
+        ranked = sorted(((max((value for value in values if value is not None and value == value), default=0), name, color)
+                         for name, color, values in series), key=lambda entry: -entry[0])
+        self.text(x + width, y, "Max", size=7, color=FAINT, align="right")
+        for line, (highest, name, color) in enumerate(ranked[:int((height - 14) / 14)]):
+            top = y + 15 + 14 * line
+            self.figure.patches.append(Rectangle(
+                (x / WIDTH, 1 - (top + 7) / self.height), 10 / WIDTH, 3 / self.height, facecolor=color, zorder=-1,
+                transform=self.figure.transFigure, figure=self.figure))
+            self.text(x + 13, top, textwrap.shorten(name, int((width - 70) / 5), placeholder="…"), size=7)
+            self.text(x + width, top, words(highest, unit), size=7, align="right")
 
     def stat(self, panel, answers, x, y, width, height):
         field = panel["fieldConfig"]["defaults"]

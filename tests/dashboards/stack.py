@@ -21,7 +21,7 @@ from proxy import Proxies
 
 ROOT = Path(__file__).resolve().parents[2]
 MONGOD = ROOT / ".tools" / "mongod" / "bin" / "mongod"
-PATIENCE = 60
+PATIENCE = 180
 # The windows and waiting times of the rules are divided by this, so that minutes of a run tell what hours tell elsewhere.
 SCALE = 20
 SCRAPE = 2
