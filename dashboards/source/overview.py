@@ -183,7 +183,7 @@ def build():
                         links=[runbook("CounterApiUnknownOutcomes")]),
              states("Regions", """Whether each region of the outside checks reaches /health. Good is all light blue; one region in
                     red is the way from there, all of them is us.""",
-                    [query('min by (region) (probe_success{job="counter-api-probe"}) or on () '
+                    [query('min by (region) (min_over_time(probe_success{job="counter-api-probe"}[$__rate_interval])) or on () '
                            'label_replace(vector(-1), "region", "no outside checks", "", "")', "{{region}}")],
                     6, [texts(_minus1=("none set up", GREY), _0=("unreachable", BAD), _1=("reached", GOOD))],
                     links=[runbook("CounterApiHealthDown"), runbook("CounterApiRegionUnreachable")]),

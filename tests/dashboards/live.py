@@ -63,7 +63,7 @@ def run(options, folder):
         "COUNTER_STORE_URL": mongo.uri, "COUNTER_JWT_KEYS_FILE": str(folder / "keys"), "COUNTER_AUTH_RATE_LIMIT": "10/m",
         # Small enough that the run meets them.
         "COUNTER_MAX_QUEUE": "200", "COUNTER_MAX_CONNECTIONS": "500", "COUNTER_TRUSTED_PROXIES": "127.0.0.1/32",
-        "COUNTER_IDLE_TIMEOUT": "15s", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{foreign.address}",
+        "COUNTER_IDLE_TIMEOUT": "15s", "COUNTER_HEADER_TIMEOUT": "5s", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{foreign.address}",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1", "OTEL_BSP_SCHEDULE_DELAY": "500",
         "OTEL_LOGS_EXPORTER": "otlp", "OTEL_BLRP_SCHEDULE_DELAY": "500", "TOKIO_WORKER_THREADS": "2",
     }

@@ -18,7 +18,7 @@ PASSWORD = "correct horse battery"
 RATES = {
     "hot": 30, "named": 20, "keyed": 8, "by_get": 4, "block": 2, "read": 12, "read_named": 5, "put": 3, "put_stale": 1,
     "list": 2, "delete": 0.7, "me": 1, "login": 0.8, "mistyped": 0.2, "register": 0.4, "register_again": 0.15, "logout": 0.2,
-    "leave": 0.15, "bad_token": 1, "no_route": 0.5, "wrong_method": 0.4, "bad_body": 0.5, "hang_up": 0.7,
+    "leave": 0.15, "bad_token": 1, "no_route": 0.5, "wrong_method": 0.4, "bad_body": 0.5, "hang_up": 0.7, "silent": 0.2,
 }
 # In a spike everything that takes or reads a number comes so many times as often.
 SPIKE = 6
@@ -210,6 +210,15 @@ class Callers:
         except OSError:
             pass
         self.counts["hung up"] += 1
+
+    async def silent(self, _):
+        """Connects, and says nothing until it is thrown out."""
+        try:
+            reader, writer = await self.connect(random.choice(self.addresses))
+            await reader.read()
+            writer.close()
+        except OSError:
+            self.counts["no answer"] += 1
 
     async def newcomer(self):
         body = {"email": f"{uuid.uuid4()}@example.com", "password": PASSWORD}
