@@ -124,10 +124,12 @@ def build():
              timeseries("Commits by outcome", """Commits a second by how they ended. Good is committed alone; unknown is a lost answer,
                         split a batch that met another writer again and again.""", "ops",
                         [query(rate("counter_api_commit_duration_seconds_count", by="outcome"), "{{outcome}}")], 8),
-             timeseries("Conflicts", """Transactions a second that met another writer and were repeated. A steady high rate means that
-                        several replicas serve the same hot counters; it costs time, and no number.""", "cps",
-                        [query(rate("counter_api_store_conflicts_total"), "conflicts")], 8,
-                        overrides=[named("conflicts", PURPLE)]),
+             timeseries("Conflicts", """Transactions a second that met another writer and were repeated, and those of dead owners that were
+                        aborted. A steady high rate of conflicts means that several replicas serve the same hot counters; it costs
+                        time, and no number. Orphans come when a replica or its network dies, and otherwise not.""", "cps",
+                        [query(rate("counter_api_store_conflicts_total"), "conflicts"),
+                         query(rate("counter_api_orphaned_transactions_total"), "orphans aborted")], 8,
+                        overrides=[named("conflicts", PURPLE), named("orphans aborted", BAD)]),
              timeseries("Unknown outcomes", """Calls a second whose outcome nobody knows. Expected in small numbers at an election,
                         and otherwise zero.""", "cps",
                         [query(rate("counter_api_unknown_outcomes_total"), "unknown outcomes")], 8,

@@ -27,6 +27,7 @@ STILL = {
     ("Panics", "A"): "a panic is a bug",
     ("Availability: exhausted in", "A"): "a run that begins badly has nothing left from its first minute on",
     ("Latency: exhausted in", "A"): "a run that begins badly has nothing left from its first minute on",
+    ("Conflicts", "B"): "no replica dies in the run",
     ("Threads", "A"): "the blocking pool may have been warm before",
 }
 
