@@ -75,9 +75,10 @@ const admin = patiently('a primary', () => {
 const users = [
   // For people: `mongosh -u root`. Nothing of ours uses it but a restore.
   { name: 'root', password: 'root-password', roles: [{ role: 'root', db: 'admin' }] },
-  // The service: it makes its own indexes and validators, which is why it needs dbAdmin.
+  // The service: it makes its own indexes and validators, which is why it needs dbAdmin. A new name makes a second user beside the
+  // first, so that the service can move over.
   {
-    name: 'counter-api',
+    name: secret('api-user'),
     password: 'api-password',
     roles: [
       { role: 'readWrite', db: database },

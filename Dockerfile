@@ -1,0 +1,54 @@
+# syntax=docker/dockerfile:1
+
+# docker build --build-arg REVISION="$(git rev-parse --short=12 HEAD)" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" -t counter-api .
+#
+# Both architectures with `docker buildx build --platform linux/amd64,linux/arm64`: nothing here names one. The compiler and the
+# base are arguments, so that a release can pin them by digest.
+ARG RUST_IMAGE=rust:1.95.0-bookworm
+# The C library and nothing to log in with: no shell, no package manager, user 65532. Its Debian is the compiler's.
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /build
+# Paths of the machine that builds must not get into the binary.
+ENV CARGO_HOME=/cargo RUSTFLAGS="--remap-path-prefix=/build=. --remap-path-prefix=/cargo=cargo"
+
+# The dependencies first, over sources that do nothing: this layer is built again only when they change.
+COPY Cargo.toml Cargo.lock build.rs ./
+RUN mkdir -p src benches/throughput data \
+    && echo 'fn main() {}' | tee src/main.rs benches/throughput/main.rs \
+    && touch src/lib.rs \
+    && cargo build --locked --release --lib --bins
+
+COPY src src
+# Stands in /version and in counter_api_build_info.
+ARG REVISION=unknown
+# The stubs are newer than the sources of an old commit, so cargo would take them for what it has built already.
+RUN touch src/main.rs src/lib.rs \
+    && COUNTER_REVISION="${REVISION}" cargo build --locked --release --lib --bins \
+    && target/release/counter-api --version
+
+FROM ${RUNTIME_IMAGE}
+ARG REVISION=unknown
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="counter-api" \
+      org.opencontainers.image.description="Incrementing integers as a service: unique, gapless, durable, observable" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
+COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/counter-api/
+COPY --from=build /build/target/release/counter-api /usr/bin/counter-api
+# For the embedded store, data/counter.redb, where no database is named.
+COPY --from=build --chown=65532:65532 /build/data /data
+WORKDIR /
+ENV COUNTER_LISTEN=0.0.0.0:8080 \
+    COUNTER_ADMIN_LISTEN=0.0.0.0:9464
+USER 65532:65532
+VOLUME /data
+EXPOSE 8080 9464
+# Longer than the drain: docker kills after 10 s unless it is told `--stop-timeout 60`.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
+    CMD ["/usr/bin/counter-api", "healthcheck"]
+ENTRYPOINT ["/usr/bin/counter-api"]
