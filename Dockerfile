@@ -16,7 +16,8 @@ ENV CARGO_HOME=/cargo RUSTFLAGS="--remap-path-prefix=/build=. --remap-path-prefi
 # The dependencies first, over sources that do nothing: this layer is built again only when they change.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src benches/throughput data \
-    && echo 'fn main() {}' | tee src/main.rs benches/throughput/main.rs \
+    && echo 'fn main() {}' >src/main.rs \
+    && cp src/main.rs benches/throughput/main.rs \
     && touch src/lib.rs \
     && cargo build --locked --release --lib --bins
 

@@ -97,6 +97,14 @@ dashboards: dashboards-check ## Ask every panel's expressions of replicas under 
 dashboards-strict: ## Read the dashboards strictly with Grafana's own types (needs Go; a minute to build)
 	cd tests/dashboards/strict && go build -o ../../../.tools/dashboards-strict .
 	.tools/dashboards-strict dashboards/*.json
+.PHONY: manifests verify
+manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
+	scripts/install-manifest-tools
+	scripts/check-manifests
+
+verify: ## Check what takes long to build: kube-score and docker compose on the same (about 10 minutes the first time)
+	scripts/install-manifest-tools --all
+	scripts/check-manifests --all
 
 bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
 	scripts/install-mongod

@@ -1,0 +1,67 @@
+"""compose.yaml as docker compose understands it, and the files that it names."""
+
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import yaml
+from rendered import ROOT
+
+CONFIG = ROOT / ".tools/bin/compose-config"
+# Made by other parts of the project; what mounts them is of no use without.
+MOUNTED = ("monitoring/prometheus/rules", "monitoring/otel-collector/gateway.yaml", "monitoring/otel-collector/jaeger.yaml", "dashboards")
+
+
+def config(path):
+    return subprocess.run([CONFIG, path], capture_output=True, text=True)
+
+
+class Compose(unittest.TestCase):
+    def setUp(self):
+        done = config(ROOT / "compose.yaml")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.services = yaml.safe_load(done.stdout)["services"]
+
+    def test_a_fault_is_found(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write("name: x\nservices: {api: {image: x, replicas: 3}}\n")
+            file.flush()
+            self.assertIn("replicas", config(file.name).stderr)
+
+    def test_three_replicas_and_three_members(self):
+        self.assertEqual(self.services["api"]["deploy"]["replicas"], 3)
+        self.assertEqual(len([name for name in self.services if re.fullmatch(r"mongodb-\d", name)]), 3)
+
+    def test_nothing_listens_beyond_this_machine(self):
+        for name, service in self.services.items():
+            for port in service.get("ports", []):
+                self.assertEqual(port["host_ip"], "127.0.0.1", name)
+
+    def test_what_is_mounted_is_there(self):
+        for service in self.services.values():
+            for volume in service.get("volumes", []):
+                if volume["type"] == "bind":
+                    self.assertTrue(Path(volume["source"]).exists(), volume["source"])
+        for path in MOUNTED:
+            self.assertTrue((ROOT / path).exists(), path)
+
+    def test_the_links_of_the_head_are_published(self):
+        text = (ROOT / "compose.yaml").read_text()
+        linked = set(re.findall(r"^#.*?http://127\.0\.0\.1:(\d+)", text, re.M)) | set(re.findall(r"http://127\.0\.0\.1:(\d+) Alertmanager", text))
+        published = {port["published"] for service in self.services.values() for port in service.get("ports", [])}
+        self.assertEqual(linked, published)
+
+    def test_every_container_is_restricted(self):
+        for name, service in self.services.items():
+            self.assertTrue(service.get("read_only"), name)
+            self.assertEqual(service.get("cap_drop"), ["ALL"], name)
+
+    def test_a_stop_has_the_time_that_it_takes(self):
+        # COUNTER_DRAIN_DELAY and COUNTER_DRAIN_TIMEOUT are the defaults, 5 s and 25 s.
+        self.assertEqual(self.services["api"]["stop_grace_period"], "1m0s")
+
+
+if __name__ == "__main__":
+    unittest.main()
