@@ -8,12 +8,12 @@ const database = process.env.DATABASE || 'thinkific_challenge';
 const PATIENCE_MS = 5 * 60 * 1000;
 
 function secret(name) {
-  return process.env.SECRETS ? fs.readFileSync(`${process.env.SECRETS}/${name}`, 'utf8').trim() : undefined;
+  return fs.readFileSync(`${process.env.SECRETS}/${name}`, 'utf8').trim();
 }
 
 // The members know each other by the key file, and so they know us: as the user __system, which exists before any other does.
 // mongod leaves out white space when it reads the file.
-const key = secret('keyfile')?.replace(/\s/g, '');
+const key = process.env.SECRETS ? secret('keyfile').replace(/\s/g, '') : '';
 const login = key ? `__system:${encodeURIComponent(key)}@` : '';
 const options = `serverSelectionTimeoutMS=5000&connectTimeoutMS=5000${key ? '&authSource=local&authMechanism=SCRAM-SHA-256' : ''}`;
 
@@ -45,15 +45,14 @@ function setOf(member) {
 // A member that has lost its volume belongs to no set, and the others take it back by themselves. So a new set is made only where
 // every member answers and none belongs to one: anything else would split the data in two.
 const state = patiently('the members', () => {
-  const answers = members.map((member) => {
+  let missing = null;
+  for (const member of members) {
     try {
-      return setOf(member);
+      if (setOf(member) === SET) return 'there is';
     } catch (error) {
-      return error;
+      missing = error;
     }
-  });
-  if (answers.includes(SET)) return 'there is';
-  const missing = answers.find((answer) => answer instanceof Error);
+  }
   if (missing) throw missing;
   return 'to be made';
 });
@@ -72,8 +71,8 @@ const admin = patiently('a primary', () => {
   return found.runCommand({ hello: 1 }).isWritablePrimary && found;
 });
 
-const users = [
-  // For people: `mongosh -u root`. Nothing of ours uses it but a restore.
+const users = !key ? [] : [
+  // For people: `mongosh -u root`. Nothing of ours uses it but the rotation of passwords.
   { name: 'root', password: 'root-password', roles: [{ role: 'root', db: 'admin' }] },
   // The service: it makes its own indexes and validators, which is why it needs dbAdmin. A new name makes a second user beside the
   // first, so that the service can move over.
@@ -85,9 +84,9 @@ const users = [
       { role: 'dbAdmin', db: database },
     ],
   },
-  { name: 'backup', password: 'backup-password', roles: [{ role: 'backup', db: 'admin' }] },
+  { name: 'backup', password: 'backup-password', roles: [{ role: 'read', db: database }] },
 ];
-for (const { name, password, roles } of key ? users : []) {
+for (const { name, password, roles } of users) {
   const wanted = { pwd: secret(password), roles };
   if (admin.getUser(name)) {
     admin.updateUser(name, wanted);
