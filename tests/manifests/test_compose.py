@@ -10,8 +10,15 @@ import yaml
 from rendered import ROOT
 
 CONFIG = ROOT / ".tools/bin/compose-config"
-# Made by other parts of the project; what mounts them is of no use without.
-MOUNTED = ("monitoring/prometheus/rules", "monitoring/otel-collector/gateway.yaml", "monitoring/otel-collector/jaeger.yaml", "dashboards")
+# Files in the folders that are mounted, which the commands and settings name.
+NAMED = (
+    "monitoring/prometheus/rules/slo.yaml",
+    "monitoring/otel-collector/gateway.yaml",
+    "monitoring/otel-collector/jaeger.yaml",
+    "dashboards/counter-api-overview.json",
+    "dashboards/provisioning/datasources/counter-api.yaml",
+    "kubernetes/components/mongodb/init.js",
+)
 
 
 def config(path):
@@ -44,7 +51,7 @@ class Compose(unittest.TestCase):
             for volume in service.get("volumes", []):
                 if volume["type"] == "bind":
                     self.assertTrue(Path(volume["source"]).exists(), volume["source"])
-        for path in MOUNTED:
+        for path in NAMED:
             self.assertTrue((ROOT / path).exists(), path)
 
     def test_the_links_of_the_head_are_published(self):

@@ -185,6 +185,43 @@ class References(unittest.TestCase):
                     self.assertIn(name, known, path)
 
 
+class Monitoring(unittest.TestCase):
+    def setUp(self):
+        self.found = objects("overlay/production")
+
+    def test_every_dashboard_is_a_config_map_that_the_side_car_finds(self):
+        maps = {name: one for one in of_kind(self.found, "ConfigMap") if one["metadata"].get("labels", {}).get("grafana_dashboard") == "1" for name in one["data"]}
+        self.assertEqual(set(maps), {path.name for path in (ROOT / "dashboards").glob("*.json")})
+        for name, one in maps.items():
+            self.assertEqual(len(one["data"]), 1)
+            self.assertEqual(one["data"][name], (ROOT / "dashboards" / name).read_text())
+            # What a client-side `kubectl apply` could keep in its annotation.
+            self.assertLess(len(one["data"][name].encode()), 256 * 1024, name)
+
+    def test_every_rule_is_there(self):
+        plain = [yaml.safe_load(path.read_text())["groups"] for path in sorted((ROOT / "monitoring/prometheus/rules").glob("*.yaml"))]
+        rendered = [one["spec"]["groups"] for one in of_kind(self.found, "PrometheusRule")]
+        self.assertEqual(sorted(map(str, rendered)), sorted(map(str, plain)))
+
+    def test_jobs_are_called_as_the_rules_call_them(self):
+        monitor = named(self.found, "PodMonitor", "counter-api")
+        pod = named(self.found, "Deployment", "counter-api")["spec"]["template"]
+        self.assertEqual(pod["metadata"]["labels"][monitor["spec"]["jobLabel"]], "counter-api")
+        self.assertIn(monitor["spec"]["podMetricsEndpoints"][0]["port"], {port["name"] for port in pod["spec"]["containers"][0]["ports"]})
+        self.assertEqual({one["spec"]["jobName"] for one in of_kind(self.found, "Probe")}, {"counter-api-probe", "counter-api-canary"})
+
+    def test_the_alert_on_memory_knows_the_limit(self):
+        pod = named(self.found, "Deployment", "counter-api")["spec"]["template"]["spec"]
+        self.assertEqual(pod["containers"][0]["resources"]["limits"]["memory"], "512Mi")
+        self.assertIn("512 * 1024 * 1024", (ROOT / "monitoring/prometheus/rules/runtime.yaml").read_text())
+
+    def test_names_that_rules_and_dashboards_ask_for(self):
+        text = (ROOT / "monitoring/prometheus/rules/kubernetes.yaml").read_text()
+        for label, kind in (("deployment", "Deployment"), ("horizontalpodautoscaler", "HorizontalPodAutoscaler")):
+            for name in set(re.findall(rf'{label}="([^"]+)"', text)):
+                named(self.found, kind, name)
+
+
 class Network(unittest.TestCase):
     def setUp(self):
         self.policies = of_kind(objects("overlay/minikube"), "NetworkPolicy")
