@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use opentelemetry::trace::TraceContextExt;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
-use tracing::{Instrument, Span, field, info_span};
+use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use self::queue::{Departure, Limits, Queue, Rejected, Waiting};
@@ -356,7 +356,7 @@ fn count(answer: &Answer) {
 
 /// The commit's span: a child of the first sampled call that it serves, linked to and from the others.
 fn commit_span(callers: &[Vec<Caller>], calls: usize) -> Span {
-    let span = info_span!(parent: None, "commit", counter_api.batch.size = i64::try_from(calls).unwrap_or(i64::MAX), otel.kind = "internal", otel.status_code = field::Empty);
+    let span = info_span!(parent: None, "commit", counter_api.batch.size = i64::try_from(calls).unwrap_or(i64::MAX), otel.kind = "internal");
     let mut sampled = callers.iter().flatten().filter_map(|caller| caller.span.as_ref());
     if let Some(first) = sampled.next() {
         // It fails only for a span that was entered already, which this one was not.

@@ -235,10 +235,9 @@ impl Operations {
                 // Resolves the names of a mongodb+srv:// string, which is why it is not done in `new`.
                 let options = ClientOptions::parse(self.uri.clone()).await.map_err(|error| cannot_connect(&error))?;
                 let mut options = adapt(options, self.timeout);
-                let (of_pools, of_servers) = (self.events.clone(), self.events.clone());
-                // From the first question on: a server that was never reached is told of, and why.
-                options.sdam_event_handler = Some(EventHandler::callback(move |event| of_servers.of_servers(event)));
                 self.probe(options.clone()).await?;
+                let (of_pools, of_servers) = (self.events.clone(), self.events.clone());
+                options.sdam_event_handler = Some(EventHandler::callback(move |event| of_servers.of_servers(event)));
                 options.cmap_event_handler = Some(EventHandler::callback(move |event| of_pools.of_pool(event)));
                 let connection = self.open(options)?;
                 tokio::spawn(refresh(Arc::downgrade(&self.events)));
@@ -251,8 +250,17 @@ impl Operations {
     /// refusal of the credentials as a connection that broke.
     async fn probe(&self, mut options: ClientOptions) -> Result<(), PrepareError> {
         options.min_pool_size = Some(0);
+        // A server that is never reached is told of, and why; but not that the probe takes its leave of all of them.
+        let (events, leaving) = (self.events.clone(), Arc::new(AtomicBool::new(false)));
+        let has_left = leaving.clone();
+        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
+            if !has_left.load(Ordering::Acquire) {
+                events.of_servers(event);
+            }
+        }));
         let connection = self.open(options)?;
         let fit = self.check_servers(&connection).await;
+        leaving.store(true, Ordering::Release);
         let _ = tokio::time::timeout(self.timeout, connection.client.shutdown().immediate(true)).await;
         fit
     }

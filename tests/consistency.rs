@@ -1,0 +1,336 @@
+//! Code, rules, dashboards, runbooks, manifests and documents agree: what one names, another has.
+//!
+//! A metric that is renamed in the code fails here with the file, and in a dashboard with the panel, that still uses it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use counter_api::config::SETTINGS;
+use counter_api::metrics::{CATALOGUE, Kind, Metric};
+use promql_parser::label::Matchers;
+use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
+use serde_json::Value;
+use yaml_rust2::{Yaml, YamlLoader};
+
+/// Where runbooks are, as alerts link to them.
+const RUNBOOKS: &str = "https://github.com/counter-api/counter-api/blob/main/monitoring/runbooks/";
+
+/// Metrics of others, by what they begin with.
+const FOREIGN: [&str; 7] = ["up", "ALERTS", "probe_", "kube_", "container_", "k6_", "scrape_"];
+
+/// Labels that no metric of ours has by itself: Prometheus, its service discovery, and other programs put them there.
+const OTHERS: [&str; 14] = [
+    "job",
+    "instance",
+    "namespace",
+    "service",
+    "pod",
+    "container",
+    "le",
+    "region",
+    "slo",
+    "alertname",
+    "alertstate",
+    "severity",
+    "deployment",
+    "window",
+];
+
+/// Metrics that no rule and no dashboard uses, and why.
+const UNUSED: [(&str, &str); 1] = [("target_info", "it is there to be joined with traces by whoever has them")];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Files below a folder with this ending.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "no {ending} in {folder}");
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// An expression, and where it stands.
+struct Query {
+    at: String,
+    text: String,
+}
+
+/// A rule of Prometheus.
+struct Rule {
+    file: PathBuf,
+    yaml: Yaml,
+}
+
+impl Rule {
+    fn text(&self, key: &str) -> Option<&str> {
+        self.yaml[key].as_str()
+    }
+}
+
+fn rules() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for file in files("monitoring/prometheus/rules", ".yaml") {
+        for document in YamlLoader::load_from_str(&read(&file)).unwrap() {
+            for group in document["groups"].as_vec().unwrap() {
+                let of_group = group["rules"].as_vec().unwrap().iter().cloned();
+                rules.extend(of_group.map(|yaml| Rule { file: file.clone(), yaml }));
+            }
+        }
+    }
+    rules
+}
+
+fn alerts() -> BTreeSet<String> {
+    rules().iter().filter_map(|rule| rule.text("alert").map(str::to_owned)).collect()
+}
+
+/// Every expression of the rules and of the dashboards' panels and variables.
+fn queries() -> Vec<Query> {
+    let mut queries: Vec<Query> = rules()
+        .iter()
+        .map(|rule| {
+            let name = rule.text("alert").or(rule.text("record")).unwrap();
+            Query { at: format!("{}: {name}", rule.file.display()), text: rule.text("expr").unwrap().to_owned() }
+        })
+        .collect();
+    for file in files("dashboards", ".json") {
+        let dashboard: Value = serde_json::from_str(&read(&file)).unwrap();
+        panel_queries(&file.display().to_string(), &dashboard, &mut queries);
+    }
+    queries
+}
+
+fn panel_queries(at: &str, value: &Value, queries: &mut Vec<Query>) {
+    match value {
+        Value::Object(members) => {
+            let title = members.get("title").and_then(Value::as_str);
+            let at = title.map_or(at.to_owned(), |title| format!("{at}: {title}"));
+            if let Some(text) = members.get("expr").and_then(Value::as_str) {
+                queries.push(Query { at: at.clone(), text: text.to_owned() });
+            }
+            members.values().for_each(|member| panel_queries(&at, member, queries));
+        }
+        Value::Array(items) => items.iter().for_each(|item| panel_queries(at, item, queries)),
+        _ => {}
+    }
+}
+
+impl Query {
+    /// The expression, with Grafana's own variables as durations.
+    fn parse(&self) -> Expr {
+        let mut text = self.text.clone();
+        for variable in ["$__rate_interval", "$__interval", "$__range", "${__range}"] {
+            text = text.replace(variable, "5m");
+        }
+        parser::parse(&text).unwrap_or_else(|error| panic!("{}: {error}\n{text}", self.at))
+    }
+}
+
+/// What an expression selects, and by which labels it groups.
+#[derive(Default)]
+struct Used {
+    selectors: Vec<VectorSelector>,
+    grouped_by: BTreeSet<String>,
+}
+
+impl Used {
+    fn visit(&mut self, expr: &Expr) {
+        match expr {
+            Expr::Aggregate(aggregate) => {
+                self.group(aggregate.modifier.as_ref());
+                self.visit(&aggregate.expr);
+                aggregate.param.iter().for_each(|param| self.visit(param));
+            }
+            Expr::Binary(binary) => {
+                if let Some(modifier) = &binary.modifier {
+                    self.group(modifier.matching.as_ref());
+                }
+                self.visit(&binary.lhs);
+                self.visit(&binary.rhs);
+            }
+            Expr::Unary(unary) => self.visit(&unary.expr),
+            Expr::Paren(paren) => self.visit(&paren.expr),
+            Expr::Subquery(subquery) => self.visit(&subquery.expr),
+            Expr::Call(call) => call.args.args.iter().for_each(|argument| self.visit(argument)),
+            Expr::VectorSelector(selector) => self.selectors.push(selector.clone()),
+            Expr::MatrixSelector(matrix) => self.selectors.push(matrix.vs.clone()),
+            Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
+        }
+    }
+
+    fn group(&mut self, modifier: Option<&LabelModifier>) {
+        if let Some(LabelModifier::Include(labels) | LabelModifier::Exclude(labels)) = modifier {
+            self.grouped_by.extend(labels.labels.iter().cloned());
+        }
+    }
+}
+
+fn matchers(matchers: &Matchers) -> impl Iterator<Item = (&str, &str)> {
+    let all = matchers.matchers.iter().chain(matchers.or_matchers.iter().flatten());
+    all.map(|matcher| (matcher.name.as_str(), matcher.value.as_str()))
+}
+
+/// The names under which a metric can be selected.
+fn selectable(metric: &Metric) -> impl Iterator<Item = String> {
+    let suffixes: &[&str] =
+        if matches!(metric.kind, Kind::Histogram(_)) { &["_bucket", "_sum", "_count"] } else { &[""] };
+    suffixes.iter().map(|suffix| format!("{}{suffix}", metric.name))
+}
+
+/// Every name under which a metric of ours can be selected, with its labels.
+fn ours() -> BTreeMap<String, BTreeSet<&'static str>> {
+    let labels = |metric: &Metric| metric.labels.iter().copied().collect::<BTreeSet<_>>();
+    CATALOGUE.iter().flat_map(|metric| selectable(metric).map(move |name| (name, labels(metric)))).collect()
+}
+
+#[test]
+fn rules_and_dashboards_use_metrics_and_labels_that_exist() {
+    let ours = ours();
+    let recorded: BTreeSet<String> = rules().iter().filter_map(|rule| rule.text("record").map(str::to_owned)).collect();
+    let all_labels: BTreeSet<&str> = CATALOGUE.iter().flat_map(|metric| metric.labels).copied().chain(OTHERS).collect();
+    let mut used_names = BTreeSet::new();
+    let mut faults = Vec::new();
+    for query in queries() {
+        let mut used = Used::default();
+        used.visit(&query.parse());
+        for selector in &used.selectors {
+            let by_name = || matchers(&selector.matchers).find(|(name, _)| *name == "__name__").map(|(_, value)| value);
+            let Some(name) = selector.name.as_deref().or_else(by_name) else { continue };
+            used_names.insert(name.to_owned());
+            let foreign =
+                FOREIGN.iter().any(|prefix| name == *prefix || (prefix.len() > 2 && name.starts_with(prefix)));
+            match ours.get(name) {
+                Some(labels) => {
+                    for (label, value) in matchers(&selector.matchers) {
+                        if !labels.contains(label) && !OTHERS.contains(&label) && label != "__name__" {
+                            faults.push(format!("{}: {name} has no label {label}", query.at));
+                        }
+                        // It is written le="1" in one format and le="1.0" in the other.
+                        if label == "le" && value.parse::<u32>().is_ok() {
+                            faults.push(format!("{}: le={value:?} is not found in OpenMetrics", query.at));
+                        }
+                    }
+                }
+                None if foreign || recorded.contains(name) => {}
+                None => faults.push(format!("{}: there is no metric {name}", query.at)),
+            }
+        }
+        for label in used.grouped_by.iter().filter(|label| !all_labels.contains(label.as_str())) {
+            // What comes from other programs' metrics has labels of its own.
+            if used.selectors.iter().all(|selector| selector.name.as_ref().is_some_and(|name| ours.contains_key(name)))
+            {
+                faults.push(format!("{}: there is no label {label}", query.at));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+
+    let mut faults = Vec::new();
+    for metric in CATALOGUE {
+        let is_used = selectable(metric).any(|name| used_names.contains(&name));
+        let is_excused = UNUSED.iter().any(|(name, _)| *name == metric.name);
+        if is_used == is_excused {
+            faults.push(format!("{}: used: {is_used}, listed as unused: {is_excused}", metric.name));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_alert_has_a_test_and_a_runbook() {
+    let tests: String = files("monitoring/prometheus/tests", ".yaml").iter().map(|file| read(file)).collect();
+    let runbooks: BTreeSet<String> = files("monitoring/runbooks", ".md")
+        .iter()
+        .map(|file| file.file_stem().unwrap().to_string_lossy().into_owned())
+        .filter(|name| name != "README")
+        .collect();
+    let alerts = alerts();
+    for alert in &alerts {
+        assert!(tests.contains(&format!("alertname: {alert}\n")), "no promtool test of {alert}");
+        let runbook = read(&root().join(format!("monitoring/runbooks/{alert}.md")));
+        for heading in ["Meaning", "Impact", "Diagnosis", "Mitigation"] {
+            assert!(runbook.contains(&format!("\n## {heading}\n")), "the runbook of {alert} has no heading {heading}");
+        }
+    }
+    assert_eq!(runbooks, alerts, "runbooks and alerts");
+}
+
+#[test]
+fn every_alert_says_what_it_must() {
+    for rule in rules() {
+        let Some(alert) = rule.text("alert") else { continue };
+        let severity = rule.yaml["labels"]["severity"].as_str().unwrap_or_default();
+        assert!(["critical", "warning", "info", "none"].contains(&severity), "{alert}: severity {severity:?}");
+        assert_eq!(rule.yaml["labels"]["service"].as_str(), Some("counter-api"), "{alert}");
+        for name in ["summary", "description"] {
+            assert!(rule.yaml["annotations"][name].as_str().is_some_and(|text| !text.is_empty()), "{alert}: {name}");
+        }
+        let runbook = rule.yaml["annotations"]["runbook_url"].as_str().unwrap_or_default();
+        assert_eq!(runbook, format!("{RUNBOOKS}{alert}.md"));
+    }
+}
+
+/// Words of a text that look like this.
+fn words<'a>(text: &'a str, prefix: &'a str, is_part: fn(char) -> bool) -> impl Iterator<Item = &'a str> {
+    text.match_indices(prefix).filter(move |(at, _)| !text[..*at].ends_with(|c: char| is_part(c))).map(
+        move |(at, _)| {
+            let rest = &text[at..];
+            &rest[..rest.find(|c: char| !is_part(c)).unwrap_or(rest.len())]
+        },
+    )
+}
+
+/// Everything that a person reads or applies.
+fn documents() -> Vec<PathBuf> {
+    let mut all: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].iter().map(|name| root().join(name)).collect();
+    for (folder, ending) in [("docs", ".md"), ("monitoring", ".md"), ("monitoring", ".yaml"), ("dashboards", ".md")] {
+        all.extend(files(folder, ending));
+    }
+    all
+}
+
+#[test]
+fn metrics_and_settings_named_in_documents_exist() {
+    let ours = ours();
+    let mut faults = Vec::new();
+    for file in documents() {
+        let text = read(&file);
+        for name in words(&text, "counter_api_", |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+            let is_metric = ours.contains_key(name) || CATALOGUE.iter().any(|metric| metric.name == name);
+            // A name that ends in an underscore stands for all that begin with it.
+            let is_prefix = name.ends_with('_') && ours.keys().any(|other| other.starts_with(name));
+            if !is_metric && !is_prefix {
+                faults.push(format!("{}: there is no metric {name}", file.display()));
+            }
+        }
+        for name in words(&text, "COUNTER_", |c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+            let is_setting = SETTINGS.iter().any(|s| s.name == name || s.secret && s.file_name() == name);
+            // What Kubernetes makes for a Service of this name.
+            let foreign = name == "COUNTER_" || name.starts_with("COUNTER_API_");
+            if !is_setting && !foreign {
+                faults.push(format!("{}: there is no setting {name}", file.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
