@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny clean
-.PHONY: loadtest loadtest-types loadtest-test loadtest-compare
+.PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
+.PHONY: manifests verify loadtest loadtest-types loadtest-test loadtest-compare
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -15,7 +16,7 @@ help: ## List the targets
 run: ## Serve on the embedded store (./data), as cargo run does
 	cargo run --release
 
-test: tools fmt-check lint integration property ## Install what the tests need, then check the format, lint and run every test
+test: tools fmt-check lint integration property monitoring nagios collector-configs dashboards-check manifests loadtest-test ## Install what the tests need, then check the format, lint and run every test
 
 tools: ## Install what the tests need into .tools/
 	scripts/install-mongod
@@ -51,7 +52,10 @@ failover-plot: tools ## Kill a primary under load and draw what the metrics say,
 property: ## Property tests of the running service, from its OpenAPI file
 	scripts/run-schemathesis
 
-.PHONY: collector collector-configs
+monitoring: ## Check Prometheus' rules and Alertmanager's routing with their own tools, and run the rules' tests (2 minutes)
+	scripts/install-prometheus
+	scripts/check-monitoring
+
 collector-configs: ## Check the configurations of the OpenTelemetry Collector as they stand (seconds)
 	scripts/check-collector-configs
 
@@ -62,7 +66,6 @@ collector: ## Run them on a real collector between the service and its back ends
 	cargo build --locked --release
 	cd tests/collector && ../../.tools/collector/venv/bin/python -B -m unittest --verbose
 
-.PHONY: nagios runbooks
 nagios: ## Nagios, the blackbox exporter and PagerDuty's notifications against the real service (a minute)
 	scripts/install-mongod
 	scripts/install-mongosh
@@ -78,7 +81,6 @@ runbooks: ## Run every query and command of the runbooks (2 minutes)
 	cargo build --locked
 	scripts/check-runbooks
 
-.PHONY: dashboards dashboards-json dashboards-check dashboards-strict
 dashboards-json: ## Write dashboards/*.json from dashboards/source
 	scripts/install-dashboard-tools
 	.tools/dashboards/bin/python dashboards/source/build.py
@@ -97,7 +99,7 @@ dashboards: dashboards-check ## Ask every panel's expressions of replicas under 
 dashboards-strict: ## Read the dashboards strictly with Grafana's own types (needs Go; a minute to build)
 	cd tests/dashboards/strict && go build -o ../../../.tools/dashboards-strict .
 	.tools/dashboards-strict dashboards/*.json
-.PHONY: manifests verify
+
 manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
 	scripts/install-manifest-tools
 	scripts/check-manifests
