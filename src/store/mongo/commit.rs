@@ -1,6 +1,6 @@
 //! Batches: a single counter by one `findAndModify`, everything else by one transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use mongodb::action::Action as _;
@@ -23,7 +23,7 @@ use crate::domain::{CounterId, CounterValue, Timestamp, UserId};
 /// How often a batch of several counters is repeated after a conflict. Then it is the sequencer's turn, which splits it.
 const MAX_CONFLICTS: u32 = 2;
 
-/// How long a batch of several counters waits for its turn at making one of them.
+/// How long a batch waits for its turn at making counters where it holds counters of other users too.
 const SHARED_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is known of the batch's keys before its transaction.
@@ -54,7 +54,9 @@ impl Operations {
                 Err(error) => {
                     conflicts += u32::from(matches!(error, StoreError::Conflict(_)));
                     let hopeless = conflicts > MAX_CONFLICTS || error.kind() == NO_TURN;
-                    let is_split = batch.groups.len() > 1 && hopeless;
+                    // Where all of it is of users whose counters it makes, its halves would want the same documents again.
+                    let is_one = turn.as_ref().is_some_and(|turn| turn.is_of_all(batch));
+                    let is_split = batch.groups.len() > 1 && hopeless && !is_one;
                     if is_split || !repeats.again(&error).await {
                         return Err(error);
                     }
@@ -85,11 +87,12 @@ impl Operations {
         let mut known = look_up(&mut transaction, batch, keys).await?;
         // Whoever makes a counter changes its user, so two batches that make counters of one user would meet again and again.
         if turn.is_none() && !known.users.is_empty() {
-            let makers = known.users.keys().copied().collect();
+            let makers: BTreeSet<UserId> = known.users.keys().copied().collect();
             *turn = self.turns.take_if_free(&makers);
             if turn.is_none() {
                 drop(transaction);
-                let patience = if batch.groups.len() > 1 { SHARED_PATIENCE } else { deadline.for_another_attempt() };
+                let is_shared = batch.groups.iter().any(|group| !makers.contains(&group.counter.user));
+                let patience = if is_shared { SHARED_PATIENCE } else { deadline.for_another_attempt() };
                 *turn = Some(self.turns.wait_for(makers, Instant::now() + patience).await?);
                 // Those before have changed what was read.
                 transaction = Transaction::begin(self, deadline).await?;

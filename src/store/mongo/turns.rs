@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::{Cause, StoreError};
+use super::super::{Batch, Cause, StoreError};
 use crate::domain::UserId;
 
 /// The kind of conflict where a turn did not come: the batch is split at once, so that whoever shares it with a user who is held
@@ -51,6 +51,13 @@ impl Turns {
 
     fn of(&self, user: UserId) -> Arc<Mutex<()>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(user).or_default().clone()
+    }
+}
+
+impl Turn<'_> {
+    /// Is every counter of this batch one of these users'?
+    pub(super) fn is_of_all(&self, batch: &Batch) -> bool {
+        batch.groups.iter().all(|group| self.held.iter().any(|(user, _)| *user == group.counter.user))
     }
 }
 
