@@ -1,7 +1,8 @@
 """A load test: what k6 offered and got, beside what the service says of itself.
 
 k6 writes its series with `--out experimental-prometheus-rw` and `K6_PROMETHEUS_RW_TREND_STATS=p(95),p(99)`. It knows neither
-job nor instance; the tag `testid` names the test.
+job nor instance; the tag `testid` names the test. The gauge `offered_rate` is set by the scripts of `loadtest/`; with other
+scripts, what was begun and what was dropped add up to it.
 """
 
 from common import Slo, dashboard, drill_down, label_variable, runbook
@@ -39,7 +40,8 @@ def build():
             ("What k6 saw", 8,
              timeseries("Offered and achieved", """Iterations a second that the test meant to begin, that it began, and requests a second. Good is one line
                         for offered and achieved.""", "reqps",
-                        [query(f"({achieved}) + ({dropped})", "offered"), query(achieved, "achieved"),
+                        [query(f"(max(k6_offered_rate{{{TEST}}})) or ({achieved}) + ({dropped})", "offered"),
+                         query(achieved, "achieved"),
                          query(k6_rate("http_reqs"), "requests")], 8,
                         overrides=[named("offered", GREY), named("achieved", BLUE), named("requests", GOOD)]),
              timeseries("p95 by route", f"""Seconds, as k6 measured them. Good is below the dashed line, {latency.seconds} s, for next and

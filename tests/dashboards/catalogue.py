@@ -32,6 +32,7 @@ FOREIGN = {
     # k6, written by its output experimental-prometheus-rw
     "k6_vus": ("gauge", {"testid"}),
     "k6_vus_max": ("gauge", {"testid"}),
+    "k6_offered_rate": ("gauge", {"testid", "scenario"}),
     "k6_iterations_total": ("counter", {"testid", "scenario"}),
     "k6_dropped_iterations_total": ("counter", {"testid", "scenario"}),
     "k6_http_reqs_total": ("counter", {"testid", "scenario", "name", "method", "status", "expected_response"}),

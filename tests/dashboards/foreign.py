@@ -72,6 +72,7 @@ class Foreign:
         test = 'testid="2026-01-31-load",scenario="load"'
         yield f'k6_vus{{testid="2026-01-31-load"}} {int(20 * wave)}'
         yield 'k6_vus_max{testid="2026-01-31-load"} 50'
+        yield f"k6_offered_rate{{{test}}} {rate + (20 if self.spike else 0)}"
         yield f"k6_iterations_total{{{test}}} {self.total['iterations']:.0f}"
         yield f"k6_dropped_iterations_total{{{test}}} {self.total['dropped']:.0f}"
         for name, seconds in ROUTES.items():

@@ -41,6 +41,8 @@ def of_metric(name, values=False):
     if name == "tokio_worker_busy_seconds_total":
         # Summed over the workers: seconds of so many threads.
         return Dimension(seconds=1, things=1)
+    if name == "k6_offered_rate":
+        return Dimension(seconds=-1, things=1)
     base = name
     for suffix in ("_bucket", "_sum", "_total"):
         base = base.removesuffix(suffix)
