@@ -1,0 +1,243 @@
+"""The faults: how each is made and undone, and who should hear of it."""
+
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable
+
+from harness import fetch, wait_for
+from world import KEYS, PATIENCE, REPLICAS
+
+
+@dataclasses.dataclass
+class Fault:
+    name: str
+    begin: Callable
+    end: Callable
+    # Alerts that must fire: those that call somebody by night, those that are told by day, and those that a cause silences.
+    pages: set = dataclasses.field(default_factory=set)
+    warnings: set = dataclasses.field(default_factory=set)
+    silenced: set = dataclasses.field(default_factory=set)
+    # Warnings that may come too, for they are true as well, and depend on the moment.
+    may: set = dataclasses.field(default_factory=set)
+    # The stand-in said it, because no fault of a drill brings it about in a real process.
+    stand_in: bool = False
+
+    @property
+    def expected(self):
+        """(name, severity) of what must fire."""
+        return {(name, "critical") for name in self.pages} | {(name, "warning") for name in self.warnings} | self.silenced_keys
+
+    @property
+    def silenced_keys(self):
+        return {(name, "critical" if name == "CounterApiHealthDown" else "warning") for name in self.silenced}
+
+
+def nothing(_world, _watch):
+    pass
+
+
+def kill_all(world, _watch):
+    world.kill_replicas(range(REPLICAS))
+
+
+def revive_all(world, _watch):
+    world.start_replicas(range(REPLICAS))
+
+
+def kill_primary(world, _watch):
+    world.primary = world.members.primary()
+    world.members.kill(world.primary)
+
+
+def revive_primary(world, _watch):
+    world.members.start(world.primary)
+    world.members.settle()
+
+
+def lose_majority(world, _watch):
+    primary = world.members.primary()
+    world.lost = [member for member in range(3) if member != primary]
+    for member in world.lost:
+        world.members.kill(member)
+
+
+def find_majority(world, _watch):
+    for member in world.lost:
+        world.members.start(member)
+    world.members.settle()
+
+
+def slow_database(world, _watch):
+    world.weather(delay=0.15)
+    # More readers than the pools have connections.
+    world.extra = world.callers("--crowd", 40, "--call", "current")
+
+
+def fast_database(world, _watch):
+    world.extra.end()
+    world.weather(delay=0)
+
+
+def overload(world, _watch):
+    # What a commit takes across three sites; on one machine it takes too little for a crowd of this size to queue.
+    world.weather(delay=0.02)
+    world.extra = world.callers("--crowd", 150, "--call", "next")
+
+
+def extra(*arguments, flooder=False):
+    def begin(world, _watch):
+        world.extra = world.callers(*arguments, tokens=world.flooder if flooder else None)
+
+    return begin
+
+
+def end_extra(world, _watch):
+    world.extra.end()
+    world.weather(delay=0)
+
+
+def freeze_regions(count):
+    def begin(world, _watch):
+        for exporter in list(world.regions.values())[:count]:
+            exporter.program.process.send_signal(signal.SIGSTOP)
+
+    return begin
+
+
+def thaw_regions(world, _watch):
+    for exporter in world.regions.values():
+        exporter.program.process.send_signal(signal.SIGCONT)
+
+
+def descriptors_nearly_out(world, _watch):
+    world.limits = world.limit_descriptors(0, 0.9)
+
+
+def descriptors_enough(world, _watch):
+    import resource
+
+    resource.prlimit(world.pid(0), resource.RLIMIT_NOFILE, world.limits)
+
+
+def roll(world, _watch):
+    for replica in range(REPLICAS):
+        world.kill_replicas([replica], signal.SIGTERM)
+        world.start_replicas([replica])
+
+
+def scale_down(world, watch):
+    world.kill_replicas([2], signal.SIGTERM)
+    watch.configure(without_replicas=[2])
+
+
+def scale_up(world, watch):
+    world.start_replicas([2])
+    watch.configure()
+
+
+def restart_again_and_again(world, watch):
+    for _ in range(3):
+        world.kill_replicas([1])
+        world.start_replicas([1])
+        born = 'process_start_time_seconds{instance="127.0.0.1:%d"}' % world.admin[1]
+        wait_for("the restart is seen", lambda: time.time() - float(watch.query(born)[0]["value"][1]) < age_of(world.pid(1)) + 2, PATIENCE)
+
+
+def age_of(pid):
+    with open("/proc/%d/stat" % pid) as stat, open("/proc/uptime") as uptime:
+        started = int(stat.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return float(uptime.read().split()[0]) - started
+
+
+def revoke_canary(world, _watch):
+    status, _ = fetch(world.replicas[0].api + "/v1/logout", b"", {"Authorization": "Bearer " + world.canary.read_text()})
+    assert status == 204, status
+
+
+def renew_canary(world, _watch):
+    form = urllib.parse.urlencode({"email": "canary@example.com", "password": "correct horse battery"}).encode()
+    status, answer = fetch(world.replicas[0].api + "/v1/login", form, {"Content-Type": "application/x-www-form-urlencoded"})
+    assert status == 200, answer
+    world.canary.write_text(json.loads(answer)["token"])
+
+
+def stall(world, _watch):
+    """A replica that gets no CPU for a fifth of a second, again and again."""
+    world.stalling = threading.Event()
+    pid = world.pid(1)
+
+    def work():
+        for _ in itertools.takewhile(lambda _: not world.stalling.is_set(), itertools.count()):
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.3)
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(1)
+
+    world.staller = threading.Thread(target=work)
+    world.staller.start()
+
+
+def end_stall(world, _watch):
+    world.stalling.set()
+    world.staller.join()
+
+
+def said(metric, value):
+    return lambda world, _watch: world.stand_in.say(metric, value)
+
+
+def recover(world, _watch):
+    world.stand_in.recover()
+
+
+BURNS = {"CounterApiErrorBudgetBurn", "CounterApiLatencyBudgetBurn"}
+# A busy machine is slow, and a slow machine may say so.
+SLOW = {"CounterApiStoreLatencyHigh", "CounterApiEventLoopStalled", "CounterApiLatencyBudgetBurn"}
+FAULTS = [
+    Fault("a replica killed", lambda world, _: world.kill_replicas([1]), lambda world, _: world.start_replicas([1]),
+          warnings={"CounterApiReplicaDown"}, may=SLOW),
+    Fault("all replicas killed", kill_all, revive_all, pages={"CounterApiAbsent"}, silenced={"CounterApiHealthDown"}, may=SLOW),
+    Fault("primary killed", kill_primary, revive_primary, warnings={"CounterApiDatabaseMemberDown"},
+          may=SLOW | BURNS | {"CounterApiUnknownOutcomes"}),
+    Fault("majority of MongoDB lost", lose_majority, find_majority, pages={"CounterApiStoreDown"},
+          silenced={"CounterApiHealthDown", "CounterApiNoPrimary", "CounterApiUnknownOutcomes"}, may=SLOW | BURNS),
+    Fault("MongoDB slow", slow_database, fast_database, pages={"CounterApiLatencyBudgetBurn"},
+          warnings={"CounterApiStoreLatencyHigh", "CounterApiPoolSaturated"}, may=SLOW | BURNS | {"CounterApiOverload", "CounterApiQueueBacklog"}),
+    Fault("collector dead", lambda world, _: world.collector.stop(), lambda world, _: world.collector.start(),
+          warnings={"CounterApiTelemetryLoss"}, may=SLOW),
+    Fault("storm of wrong passwords", extra("--wrong-passwords", 6), end_extra, warnings={"CounterApiAuthFailuresHigh"}, may=SLOW),
+    Fault("one region cut off", freeze_regions(1), thaw_regions, warnings={"CounterApiRegionUnreachable", "CounterApiCanaryFailing"}, may=SLOW),
+    Fault("all regions silent", freeze_regions(3), thaw_regions, pages={"CounterApiHealthDown"}, may=SLOW),
+    Fault("overload", overload, end_extra, pages={"CounterApiErrorBudgetBurn"}, warnings={"CounterApiOverload", "CounterApiQueueBacklog"},
+          may=SLOW | BURNS | {"CounterApiPoolSaturated", "CounterApiConnectionsHigh", "CounterApiUnknownOutcomes", "CounterApiRateLimiting",
+                              "CounterApiCanaryFailing"}),
+    Fault("descriptors nearly out", descriptors_nearly_out, descriptors_enough, warnings={"CounterApiFileDescriptorsHigh"}, may=SLOW),
+    Fault("certificate about to expire", lambda world, _: world.weather(certificate=str(world.certificates[10])),
+          lambda world, _: world.weather(certificate=str(world.certificates[90])), warnings={"CounterApiCertificateExpiring"}, may=SLOW),
+    Fault("rolling restart", roll, nothing, may=SLOW),
+    Fault("scale-down", scale_down, scale_up, may=SLOW),
+    Fault("a replica cut off from MongoDB", lambda world, _: world.weather(cut_off=[world.pid(0)]), lambda world, _: world.weather(cut_off=[]),
+          warnings={"CounterApiStoreDown"}, may=SLOW | BURNS | {"CounterApiDatabaseMemberDown", "CounterApiUnknownOutcomes"}),
+    Fault("a crash loop", restart_again_and_again, nothing, warnings={"CounterApiRestarting"}, may=SLOW),
+    Fault("a client that opens connections", extra("--connections", 160), end_extra, warnings={"CounterApiConnectionsHigh"}, may=SLOW),
+    Fault("a client that floods", extra("--rate", 150, "--call", "current", flooder=True), end_extra, warnings={"CounterApiRateLimiting"},
+          may=SLOW),
+    Fault("a replica that stalls", stall, end_stall, warnings={"CounterApiEventLoopStalled"}, may=SLOW),
+    Fault("new token keys are wrong", lambda world, _: world.keys.write_text("k1:short"), lambda world, _: world.keys.write_text(KEYS),
+          warnings={"CounterApiSecretReloadFailed"}, may=SLOW),
+    Fault("the canary's token revoked", revoke_canary, renew_canary, warnings={"CounterApiCanaryFailing"}, may=SLOW),
+    Fault("nobody probes", lambda _, watch: watch.configure(without_jobs=["counter-api-probe"]), lambda _, watch: watch.configure(),
+          warnings={"CounterApiProbesMissing"}, may=SLOW),
+    Fault("fewer pods than wanted", said("kube_deployment_status_replicas_ready", 2), recover, warnings={"CounterApiReplicasLow"}, may=SLOW,
+          stand_in=True),
+    Fault("autoscaler at its maximum", said("kube_horizontalpodautoscaler_status_current_replicas", 10), recover,
+          warnings={"CounterApiHpaMaxedOut"}, may=SLOW, stand_in=True),
+    Fault("a panic", said("counter_api_panics_total", 3), recover, warnings={"CounterApiPanics"}, may=SLOW, stand_in=True),
+    Fault("memory nearly out", said("process_resident_memory_bytes", 500e6), recover, warnings={"CounterApiMemoryHigh"}, may=SLOW, stand_in=True),
+]
