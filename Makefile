@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
 .PHONY: manifests verify loadtest loadtest-types loadtest-test loadtest-compare
+.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property drill drill-short drill-tools bench reference deny clean
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -107,6 +108,22 @@ manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
 verify: ## Check what takes long to build: kube-score and docker compose on the same (about 10 minutes the first time)
 	scripts/install-manifest-tools --all
 	scripts/check-manifests --all
+drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour; DRILL=outage, DRILL='--only slow')
+ifeq ($(DRILL),outage)
+	.tools/drill/bin/python tests/drill/drill.py --outage
+else
+	.tools/drill/bin/python tests/drill/drill.py $(DRILL)
+	$(if $(DRILL),,.tools/drill/bin/python tests/drill/drill.py --outage)
+endif
+
+drill-short: drill-tools ## Two of its faults, one that calls somebody and one that does not
+	.tools/drill/bin/python tests/drill/drill.py --factor 20 --quiet 5 --only 'all replicas killed' certificate
+
+drill-tools:
+	scripts/install-mongod
+	scripts/install-prometheus
+	scripts/install-drill
+	cargo build --locked
 
 bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
 	scripts/install-mongod

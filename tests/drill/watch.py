@@ -119,8 +119,9 @@ class Watch:
             raise ValueError("not quiet: %s" % sorted(trouble))
         return True
 
-    def incidents(self):
-        return self.receiver.incidents()
+    def incidents(self, since=0.0):
+        """What was told for the first time since then."""
+        return [told for told in self.receiver.incidents() if told.events[0][0] >= since]
 
 
 def quoted(text):
