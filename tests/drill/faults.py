@@ -199,6 +199,7 @@ def recover(world, _watch):
 BURNS = {"CounterApiErrorBudgetBurn", "CounterApiLatencyBudgetBurn"}
 # A busy machine is slow, and a slow machine may say so.
 SLOW = {"CounterApiStoreLatencyHigh", "CounterApiEventLoopStalled", "CounterApiLatencyBudgetBurn"}
+SLOW_KEYS = {(name, severity) for name in SLOW for severity in ("warning", "critical")}
 FAULTS = [
     Fault("a replica killed", lambda world, _: world.kill_replicas([1]), lambda world, _: world.start_replicas([1]),
           warnings={"CounterApiReplicaDown"}, may=SLOW),

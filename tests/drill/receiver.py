@@ -19,6 +19,7 @@ class Told:
         self.first, self.event = next(((when, event) for when, event in events if event["event_action"] == "trigger"), (None, None))
         self.name = self.event["payload"]["class"] if self.event else "?"
         self.page = self.event is not None and self.event["routing_key"] == HIGH
+        self.key = (self.name, "critical" if self.page else "warning")
         self.ended = next((when for when, event in reversed(events) if event["event_action"] == "resolve"), None)
         if events[-1][1]["event_action"] != "resolve":
             self.ended = None

@@ -20,7 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REGIONS = ("europe", "america", "asia")
 REPLICAS = 3
 # Calls a second of the mixed load.
-RATE = 20
+RATE = 10
 USERS = 40
 # How long anything may take on a machine that is busy with other things.
 PATIENCE = 180
