@@ -88,8 +88,8 @@ describe('where the service is well', () => {
   /** @type {[string, Record<string, string>][]} */
   const runs = [
     ['soak', { RATE: '60', DURATION: '4s', VUS: '12' }],
-    ['stress', { RATE: '60', TIMES: '3', BEFORE: '1s', CLIMB: '500ms', DURATION: '1s', RECOVERY: '300ms', AFTER: '1s', VUS: '40' }],
-    ['spike', { RATE: '60', TIMES: '3', BEFORE: '1s', RISE: '200ms', SCALE_UP: '800ms', DURATION: '1s', AFTER: '1s', VUS: '40' }],
+    ['stress', { RATE: '60', TIMES: '2', BEFORE: '1s', CLIMB: '500ms', DURATION: '1s', RECOVERY: '300ms', AFTER: '1s', VUS: '40' }],
+    ['spike', { RATE: '60', TIMES: '2', BEFORE: '1s', RISE: '200ms', SCALE_UP: '800ms', DURATION: '1s', AFTER: '1s', VUS: '40' }],
     ['breakpoint', { START: '60', STEPS: '1', DURATION: '1500ms', JUDGED_AFTER: '1s', VUS: '12' }],
   ];
   for (const [script, settings] of runs) {
