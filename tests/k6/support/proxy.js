@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url';
  * - `repeat`: one caller gets the number again that its own counter gave it last
  * - `slow`: each call takes 150 ms longer
  * - `narrow`: one call at a time, 10 ms each, so that 100 a second is the most
- * - `lost`: each twentieth answer is lost after its call was done
+ * - `lost`: each tenth answer is lost after its call was done
  * - `broken`: one call gets a 500
  * @typedef {'none' | 'duplicate' | 'gap' | 'swap' | 'repeat' | 'slow' | 'narrow' | 'lost' | 'broken'} Fault
  */
@@ -85,6 +85,7 @@ function serve(upstreams, fault) {
     const body = await whole(incoming);
     const isTake = incoming.method === 'POST' && /^\/v1\/counters\/shared-\d+\/next$/.test(incoming.url || '');
     takes += isTake ? 1 : 0;
+    const isLost = fault === 'lost' && isTake && takes % 10 === 0;
     const first = isTake ? earlier[incoming.url || ''] : undefined;
     const isVictim = first && takes >= VICTIM && !done;
     done ||= Boolean(isVictim);
@@ -123,7 +124,7 @@ function serve(upstreams, fault) {
           answer.body = last;
         }
       }
-      if (fault === 'lost' && isTake && takes % 20 === 0) {
+      if (isLost) {
         incoming.socket.destroy();
         return;
       }
