@@ -1,7 +1,7 @@
 """Who comes in, who is turned away, and is somebody trying doors?"""
 
 from common import dashboard, runbook
-from grafana import (BAD, BLUE, GOOD, GREY, PURPLE, WARN, named, or_none, or_zero, place, quantile, query, rate, stat, steps,
+from grafana import (BAD, BLUE, GOOD, PURPLE, WARN, named, or_none, or_zero, place, quantile, query, rate, stat, steps,
                      timeseries)
 
 ATTEMPTS = "counter_api_auth_attempts_total"
@@ -17,11 +17,11 @@ def attempts(kind, outcome):
 def build():
     return dashboard(
         "accounts", "Counter API / Accounts and abuse",
-        "Who signs up and logs in, who is turned away, and is somebody guessing passwords or making accounts by the thousand?",
+        """Who signs up and logs in, who is turned away, and is somebody guessing passwords or making accounts by the thousand?""",
         place(
             ("Is somebody trying doors?", 4,
-             stat("Wrong passwords", """The share of logins that fail now. Good is below a fifth: people mistype. Near 100 % at a high
-                  rate is somebody who guesses.""", "percentunit",
+             stat("Wrong passwords", """The share of logins that fail now. Good is below a fifth: people mistype.
+                  Near 100 % at a high rate is somebody who guesses.""", "percentunit",
                   or_zero(f'sum(rate({ATTEMPTS}{{<own>, kind="login", outcome="failure"}}[$__rate_interval])) / '
                           f'clamp_min(sum(rate({ATTEMPTS}{{<own>, kind="login"}}[$__rate_interval])), 1e-9)'), 6,
                   thresholds=steps(GOOD, (0.2, WARN), (0.5, BAD)), decimals=0,
@@ -31,8 +31,9 @@ def build():
                   thresholds=steps(GOOD, (0.1, WARN), (10, BAD)), links=[runbook("CounterApiRateLimiting")]),
              stat("New accounts", "Accounts made in the chosen time. A burst from nowhere is abuse.", "none",
                   or_zero("sum(increase(counter_api_users_registered_total{<own>}[$__range]))"), 6, decimals=0, instant=True),
-             stat("Passwords that wait", """Passwords that are hashed or wait for it. Good is fewer than a replica has cores; a hundred is a
-                  storm.""", "none", or_zero("sum(counter_api_password_hash_pending{<own>})"), 6,
+             stat("Passwords that wait", """Passwords that are hashed or wait for it. Good is fewer than a replica
+                  has cores; a hundred is a storm.""",
+                  "none", or_zero("sum(counter_api_password_hash_pending{<own>})"), 6,
                   thresholds=steps(GOOD, (20, WARN), (100, BAD)), decimals=0, links=[runbook("CounterApiOverload")])),
             ("Who comes in", 7,
              timeseries("Sign-ups", "Accounts made a second, by provider. Good follows your marketing.", "cps",
@@ -52,29 +53,30 @@ def build():
                                     'http_response_status_code="204"'), "deleted accounts")], 8,
                         overrides=[named("logouts", BLUE), named("deleted accounts", WARN)])),
             ("Who is turned away", 8,
-             timeseries("Rate limited by route", """Calls a second that were answered 429. On register and login: an attack, or many users
-                        behind one address that is not a trusted proxy.""", "reqps",
+             timeseries("Rate limited by route", """Calls a second that were answered 429. On register and login: an
+                        attack, or many users behind one address that is not a trusted proxy.""", "reqps",
                         [query(rate("counter_api_rate_limited_requests_total", by="http_route"), "{{http_route}}")], 8, many=True,
                         links=[runbook("CounterApiRateLimiting")]),
-             timeseries("Refused by reason", """Calls a second that were the caller's fault, by problem code. Good is a low and steady level;
-                        one code that rises is one client.""", "reqps",
+             timeseries("Refused by reason", """Calls a second that were the caller's fault, by problem code. Good is
+                        a low and steady level; one code that rises is one client.""", "reqps",
                         [query(or_none(rate("counter_api_problems_total", f'<own>, code!~"{OURS}"', by="code"), code="none"),
                                "{{code}}")], 8, many=True),
-             timeseries("Tokens", """Tokens checked a second, accepted and refused. A rise of refused ones is a client with an old token,
-                        or a key that was rotated too soon.""", "cps",
+             timeseries("Tokens", """Tokens checked a second, accepted and refused. A rise of refused ones is a
+                        client with an old token, or a key that was rotated too soon.""", "cps",
                         [query(attempts("token", "success"), "accepted"), query(attempts("token", "failure"), "refused")], 8,
                         overrides=[named("accepted", GOOD), named("refused", BAD)])),
             ("What it costs", 7,
-             timeseries("Hashing a password", """Seconds of CPU that one password takes. Good is flat: if it grows, the machine is short of
-                        CPU.""", "s",
+             timeseries("Hashing a password", """Seconds of CPU that one password takes. Good is flat: if it grows,
+                        the machine is short of CPU.""", "s",
                         [query(quantile(0.5, "counter_api_password_hash_duration_seconds"), "p50"),
                          query(quantile(0.99, "counter_api_password_hash_duration_seconds"), "p99")], 8,
                         overrides=[named("p50", GOOD), named("p99", PURPLE)]),
-             timeseries("Passwords that wait", "Passwords that are hashed or wait, by replica. Counters are not slowed by it.", "none",
+             timeseries("Passwords that wait", """Passwords that are hashed or wait, by replica. Counters are not
+                        slowed by it.""", "none",
                         [query("sum by (instance) (counter_api_password_hash_pending{<own>})", "{{instance}}")], 8,
                         decimals=0, links=[runbook("CounterApiOverload")]),
-             timeseries("Login and register take (p95)", """Seconds until the answer, the wait for a place included. Good is below a
-                        second.""", "s",
+             timeseries("Login and register take (p95)", """Seconds until the answer, the wait for a place included.
+                        Good is below a second.""", "s",
                         [query(quantile(0.95, REQUESTS, '<own>, http_route=~"/v1/(login|register)"', by="http_route"),
                                "{{http_route}}")], 8)),
         ),

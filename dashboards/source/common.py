@@ -86,7 +86,8 @@ def _labels(name, series, label, matchers, everything=".+"):
 
 def _datasource(name, kind, label, current):
     return {"type": "datasource", "name": name, "label": label, "query": kind, "regex": "", "multi": False,
-            "includeAll": False, "current": {"text": current, "value": current}, "options": [], "refresh": 1, "hide": 0, "skipUrlSync": False}
+            "includeAll": False, "current": {"text": current, "value": current},
+            "options": [], "refresh": 1, "hide": 0, "skipUrlSync": False}
 
 
 def variables(*more):

@@ -28,6 +28,10 @@ WORDS = {
 }
 
 
+# The share of the runtime's threads that are busy. A rate over uneven scrapes can be a little more than all of them.
+BUSY = "clamp_max(rate(tokio_worker_busy_seconds_total{<own>}[$__rate_interval]) / tokio_workers{<own>}, 1)"
+
+
 def query(expr, legend="", *, instant=False, table=False, heatmap=False, exemplar=False):
     """One query. `legend` names a series by its labels, as `{{http_route}}`."""
     return {

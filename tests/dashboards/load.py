@@ -27,7 +27,7 @@ SPIKING = {"hot", "named", "keyed", "by_get", "block", "read", "read_named"}
 GUESSES_FROM_FEW, GUESSES_FROM_MANY = 60, 4
 # Connections that call one replica as fast as it answers, until it is saturated.
 FLOOD = 220
-MOST_AT_ONCE = 400
+MOST_AT_ONCE = 1500
 
 
 class Load:
