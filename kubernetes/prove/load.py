@@ -12,6 +12,7 @@ import collections
 import http.client
 import json
 import secrets
+import select
 import socket
 import sys
 import threading
@@ -36,6 +37,9 @@ class Caller:
         headers = dict(headers or {})
         if not self.keep_alive:
             headers["Connection"] = "close"
+        # As every pool does: a connection that was closed while it was idle is not used again. One that is closed just then is.
+        if self.connection is not None and select.select([self.connection.sock], [], [], 0)[0]:
+            self.close()
         if self.connection is None:
             connection = http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
             try:
