@@ -1,5 +1,6 @@
 """What no schema knows: that the parts of kubernetes/ fit to each other, to the service and to compose.yaml."""
 
+import json
 import re
 import unittest
 
@@ -35,6 +36,11 @@ def matches(selector, labels):
         if labels.get(expression["key"]) not in expression["values"]:
             return False
     return True
+
+
+def as_texts(things):
+    """The same for the same things, in whatever order they and their keys are."""
+    return sorted(json.dumps(thing, sort_keys=True) for thing in things)
 
 
 class Overlays(unittest.TestCase):
@@ -201,7 +207,7 @@ class Monitoring(unittest.TestCase):
     def test_every_rule_is_there(self):
         plain = [yaml.safe_load(path.read_text())["groups"] for path in sorted((ROOT / "monitoring/prometheus/rules").glob("*.yaml"))]
         rendered = [one["spec"]["groups"] for one in of_kind(self.found, "PrometheusRule")]
-        self.assertEqual(sorted(map(str, rendered)), sorted(map(str, plain)))
+        self.assertEqual(as_texts(rendered), as_texts(plain))
 
     def test_jobs_are_called_as_the_rules_call_them(self):
         monitor = named(self.found, "PodMonitor", "counter-api")
