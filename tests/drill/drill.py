@@ -21,7 +21,7 @@ from watch import Watch  # noqa: E402
 from world import World  # noqa: E402
 
 # Of scrapes and of evaluations. Not divided by the factor, which would leave a busy machine no time to answer.
-INTERVALS = ("3s", "1s")
+INTERVALS = ("3s", "2s")
 PAGE_WITHIN = 120
 # How long to wait for a quiet moment before a fault.
 CALM_WITHIN = 240
@@ -32,10 +32,10 @@ PATIENCE = 3 * 30 * 60
 def settled(watch, what):
     """Waits until the expressions of all alerts are empty. On a machine that stays too slow for that, those that say so are answered."""
     try:
-        wait_for("all is well, before: " + what, lambda: not watch.trouble(), CALM_WITHIN, 1)
+        wait_for("all is well, before: " + what, lambda: not watch.trouble(), CALM_WITHIN, 2)
         return set()
     except AssertionError:
-        wait_for("all is well but slow, before: " + what, lambda: watch.trouble() <= faults.SLOW_KEYS, CALM_WITHIN, 1)
+        wait_for("all is well but slow, before: " + what, lambda: watch.trouble() <= faults.SLOW_KEYS, CALM_WITHIN, 2)
         return watch.trouble()
 
 
@@ -78,7 +78,7 @@ class Trial:
             told = self.look()
             if wanted and wanted <= told and silenced <= self.fired and self.fault.expected <= self.rows:
                 return
-            time.sleep(0.5)
+            time.sleep(1)
 
     def until_over(self):
         """What was told is taken back, and no budget burns so that it could still call somebody."""
@@ -93,7 +93,7 @@ class Trial:
                        if told.key not in self.slow and (told.page or told.name not in faults.BURNS))
 
         try:
-            wait_for("it is over", over, max(self.patience, 240), 0.5)
+            wait_for("it is over", over, max(self.patience, 240), 2)
         except AssertionError:
             open_ones = [told.name for told in self.watch.incidents(self.began) if not told.ended]
             self.problems.append("not over: open %s, firing %s" % (open_ones, sorted(self.watch.alerts())))
@@ -160,7 +160,7 @@ def calm(watch, seconds):
         firing = watch.alerts()
         slow |= firing & faults.SLOW_KEYS
         assert firing <= slow, "under a quiet load: %s" % sorted(firing)
-        time.sleep(1)
+        time.sleep(2)
     told = {each.key for each in watch.incidents(began)} - slow
     assert not told, told
     signs = len(watch.receiver.signs) - before

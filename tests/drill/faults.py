@@ -226,7 +226,7 @@ FAULTS = [
     Fault("a replica cut off from MongoDB", lambda world, _: world.weather(cut_off=[world.pid(0)]), lambda world, _: world.weather(cut_off=[]),
           warnings={"CounterApiStoreDown"}, may=SLOW | BURNS | {"CounterApiDatabaseMemberDown", "CounterApiUnknownOutcomes"}),
     Fault("a crash loop", restart_again_and_again, nothing, warnings={"CounterApiRestarting"}, may=SLOW),
-    Fault("a client that opens connections", extra("--connections", 160), end_extra, warnings={"CounterApiConnectionsHigh"}, may=SLOW),
+    Fault("a client that opens connections", extra("--connections", 540), end_extra, warnings={"CounterApiConnectionsHigh"}, may=SLOW),
     Fault("a client that floods", extra("--rate", 150, "--call", "current", flooder=True), end_extra, warnings={"CounterApiRateLimiting"},
           may=SLOW),
     Fault("a replica that stalls", stall, end_stall, warnings={"CounterApiEventLoopStalled"}, may=SLOW),

@@ -61,13 +61,13 @@ class Caller:
 
 
 async def steadily(rate, act):
-    """Starts one act after the other, however long they take, as long as no more than 500 are under way."""
+    """Starts one act after the other, however long they take, as long as no more than 60 are under way."""
     under_way, loop = set(), asyncio.get_running_loop()
     due = loop.time()
     while True:
         due = max(due + 1 / rate, loop.time() - 1)
         await asyncio.sleep(due - loop.time())
-        if len(under_way) < 500:
+        if len(under_way) < 60:
             task = loop.create_task(act())
             under_way.add(task)
             task.add_done_callback(under_way.discard)

@@ -20,14 +20,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 REGIONS = ("europe", "america", "asia")
 REPLICAS = 3
 # Calls a second of the mixed load.
-RATE = 10
+RATE = 8
 USERS = 40
 # How long anything may take on a machine that is busy with other things.
 PATIENCE = 180
 KEYS = "k1:" + "0123456789abcdef" * 4
 # So small that a drill fills them without a large machine.
-SETTINGS = {"COUNTER_JWT_KEYS": "", "COUNTER_MAX_QUEUE": "20", "COUNTER_MAX_CONNECTIONS": "60", "COUNTER_RATE_LIMIT": "30/s",
-            "COUNTER_DRAIN_DELAY": "1s", "OTEL_BSP_SCHEDULE_DELAY": "1000", "OTEL_EXPORTER_OTLP_TIMEOUT": "2000"}
+SETTINGS = {"COUNTER_JWT_KEYS": "", "COUNTER_MAX_QUEUE": "20", "COUNTER_MAX_CONNECTIONS": "200", "COUNTER_RATE_LIMIT": "30/s",
+            "COUNTER_DRAIN_DELAY": "1s"}
 POOL = 8
 
 
@@ -80,7 +80,7 @@ class Members:
         port = self.ports[member]
         program = self.programs[member] = self.stage.start("mongod%d-%d" % (member, self.starts), [
             tool("mongod", "install-mongod"), "--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", port, "--dbpath", data,
-            "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25"])
+            "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"])
         wait_for("mongod %d listens" % member, lambda: program.running() and reached(port), PATIENCE)
 
     def kill(self, member):
@@ -92,7 +92,7 @@ class Members:
 
     def initiate(self):
         members = [{"_id": index, "host": "127.0.0.1:%d" % port} for index, port in enumerate(self.proxies)]
-        self.ask(0, {"replSetInitiate": {"_id": "rs0", "members": members, "settings": {"electionTimeoutMillis": 2000}}})
+        self.ask(0, {"replSetInitiate": {"_id": "rs0", "members": members, "settings": {"electionTimeoutMillis": 5000}}})
 
     def states(self):
         """What each member says it is."""
