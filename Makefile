@@ -5,8 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
-.PHONY: manifests verify loadtest loadtest-types loadtest-test loadtest-compare
-.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property drill drill-short drill-tools bench reference deny clean
+.PHONY: manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -17,7 +16,7 @@ help: ## List the targets
 run: ## Serve on the embedded store (./data), as cargo run does
 	cargo run --release
 
-test: tools fmt-check lint integration property monitoring nagios collector-configs dashboards-check manifests loadtest-test ## Install what the tests need, then check the format, lint and run every test
+test: tools fmt-check lint integration property monitoring collector-configs dashboards-check manifests loadtest-quick ## Install what the tests need, then check the format, lint and run every test
 
 tools: ## Install what the tests need into .tools/
 	scripts/install-mongod
@@ -138,6 +137,9 @@ loadtest-types: ## Check the types of the load tests, and of what runs them with
 	scripts/install-loadtest-tools
 	tests/k6/node_modules/.bin/tsc --project loadtest
 	tests/k6/node_modules/.bin/tsc --project tests/k6
+
+loadtest-quick: loadtest-types ## Check the load tests without a service: types, what runs them without k6, and what they have from elsewhere
+	cd tests/k6 && node --test --test-reporter=spec runtime.test.js commands.test.js drift.test.js
 
 loadtest-test: loadtest-types ## Run every load test in seconds, without k6, and see each fail where it should (a minute)
 	scripts/install-mongod
