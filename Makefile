@@ -104,7 +104,7 @@ manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
 	scripts/install-manifest-tools
 	scripts/check-manifests
 
-verify: ## Check what takes long to build: kube-score and docker compose on the same (about 10 minutes the first time)
+verify: ## Check what takes long to build: kube-score and docker compose on the same (about 3 minutes the first time)
 	scripts/install-manifest-tools --all
 	scripts/check-manifests --all
 drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour; DRILL=outage, DRILL='--only slow')
