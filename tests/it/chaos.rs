@@ -34,7 +34,7 @@ async fn every_promise_holds_under_every_fault() {
     let load = if calls > 0 { HEAVY } else { MODEST };
     let begun = Instant::now();
     let mut set = ReplicaSet::start_behind_proxies(MEMBERS).await;
-    let mut trial = Trial::start(&set.uri(), load.with_seed(seed), &[]).await;
+    let mut trial = Trial::start(&set, load.with_seed(seed), &[]).await;
     let mut rng = StdRng::seed_from_u64(seed);
     for (done, fault) in fault::endless(&mut rng).enumerate() {
         trial.calm().await;

@@ -67,7 +67,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    async fn of_new_users(front: &Front) -> Self {
+    pub(crate) async fn of_new_users(front: &Front) -> Self {
         let (busy, quiet, probing) = (front.register().await, front.register().await, front.register().await);
         let racing = [front.register().await, front.register().await];
         let mixed = ["apples", "pears", "plums", "quinces"];
@@ -88,7 +88,12 @@ impl Counters {
 impl Running {
     /// Registers the users and sets the callers going.
     pub(crate) async fn start(front: &Arc<Front>, load: Load) -> Self {
-        let counters = Arc::new(Counters::of_new_users(front).await);
+        Self::on(Counters::of_new_users(front).await, front, load)
+    }
+
+    /// Sets the callers going.
+    pub(crate) fn on(counters: Counters, front: &Arc<Front>, load: Load) -> Self {
+        let counters = Arc::new(counters);
         let progress = Arc::new(AtomicU64::new(0));
         let mut prober = Caller {
             front: front.clone(),

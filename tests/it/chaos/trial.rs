@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::fault::{Fault, MEMBERS};
 use super::fleet::Fleet;
-use super::load::{Load, Running};
+use super::load::{Counters, Load, Running};
 use super::report::{Done, Report};
 use crate::support::history::{Findings, Operation, check};
 use crate::support::mongod::ReplicaSet;
@@ -27,11 +27,14 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    pub(crate) async fn start(uri: &str, load: Load, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn start(set: &ReplicaSet, load: Load, settings: &[(&str, &str)]) -> Self {
         eprintln!("CHAOS_SEED={}", load.seed);
         let begun = Instant::now();
-        let fleet = Fleet::start(&Store::in_mongodb(uri), &[&TIMEOUTS, settings].concat()).await;
-        let running = Running::start(&fleet.front, load).await;
+        let fleet = Fleet::start(&Store::in_mongodb(&set.uri()), &[&TIMEOUTS, settings].concat()).await;
+        let counters = Counters::of_new_users(&fleet.front).await;
+        // Callers whose accounts were lost would say nothing of their counters.
+        set.wait_until_replicated().await;
+        let running = Running::on(counters, &fleet.front, load);
         Self { begun, load, fleet, running, faults: 0, history: Vec::new() }
     }
 

@@ -222,6 +222,19 @@ impl ReplicaSet {
         }
     }
 
+    /// Waits until every member has what the primary has by now: no failover loses it any more, however it was written.
+    pub(crate) async fn wait_until_replicated(&self) {
+        let concern = doc! { "w": i32::try_from(self.members.len()).unwrap(), "j": true };
+        let write = doc! { "insert": "replicated", "documents": [{}], "writeConcern": concern };
+        let primary = self.primary().await;
+        let written = admin(self.members[primary].port, write, PATIENCE).await;
+        assert!(
+            written.is_some_and(|reply| !reply.contains_key("writeConcernError")),
+            "not replicated:\n{}",
+            self.logs()
+        );
+    }
+
     /// Waits until one member is the primary and all others are its secondaries.
     pub(crate) async fn wait_until_healthy(&self) {
         let deadline = Instant::now() + PATIENCE;
