@@ -16,7 +16,7 @@ help: ## List the targets
 run: ## Serve on the embedded store (./data), as cargo run does
 	cargo run --release
 
-test: tools fmt-check lint integration property monitoring collector-configs dashboards-check manifests loadtest-quick ## Install what the tests need, then check the format, lint and run every test
+test: tools fmt-check lint mutants integration property monitoring collector-configs dashboards-check manifests loadtest-test ## Install what the tests need, then check the format, lint and run every test
 
 tools: ## Install what the tests need into .tools/
 	scripts/install-mongod
@@ -38,7 +38,7 @@ unit: ## Run the unit tests alone (seconds)
 integration: ## Run unit and integration tests on both stores
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
-mutants: tools ## See the checker of histories find faults that are planted into the service (about 3 minutes)
+mutants: tools ## See the checker of histories find faults that are planted into the service (3 minutes)
 	cargo test --locked --features mutants --test it mutants:: -- --nocapture
 
 chaos: export CHAOS_SECONDS ?= 300
@@ -141,10 +141,9 @@ loadtest-types: ## Check the types of the load tests, and of what runs them with
 loadtest-quick: loadtest-types ## Check the load tests without a service: types, what runs them without k6, and what they have from elsewhere
 	cd tests/k6 && node --test --test-reporter=spec runtime.test.js commands.test.js drift.test.js
 
-loadtest-test: loadtest-types ## Run every load test in seconds, without k6, and see each fail where it should (a minute)
+loadtest-test: loadtest-quick ## Run every load test in seconds, without k6, and see each fail where it should (2 minutes)
 	scripts/install-mongod
 	cargo build --locked
-	cd tests/k6 && node --test --test-reporter=spec runtime.test.js commands.test.js drift.test.js
 	cd tests/k6 && node --test --test-reporter=spec scripts.test.js
 
 loadtest-compare: ## Compare the latencies of those runs with vegeta's and write loadtest/OPEN-LOOP.md (2 minutes and a release build)

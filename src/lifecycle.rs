@@ -22,7 +22,7 @@ impl Lifecycle {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Turns `/readyz` to 503. Nothing else changes yet.
+    /// Turns `/readyz` to 503, and lets connections end with their next answer.
     pub fn begin_stopping(&self) {
         self.stopping.store(true, Ordering::Release);
     }

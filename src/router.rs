@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use crate::api::{account, counter, health, openapi};
 use crate::error::{ApiError, Code};
 use crate::extract::MAX_BODY;
+use crate::lifecycle::Lifecycle;
 use crate::metrics;
 use crate::middleware::authenticate::authenticate;
 use crate::middleware::contract::{Contract, contract};
@@ -66,7 +67,7 @@ pub fn api(state: AppState) -> Router {
     // The first is the outermost. One stack rather than a layer after the other: the router puts each into boxes of its own.
     let layers = ServiceBuilder::new()
         .layer(from_fn_with_state(state.clone(), observe))
-        .layer(from_fn_with_state(rules.clone(), headers))
+        .layer(from_fn_with_state((rules.clone(), state.lifecycle.clone()), headers))
         .layer(from_fn_with_state(state.clone(), deadline))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(cors(&state.http.cors_origins))
@@ -87,7 +88,11 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
 
 /// Headers of every answer. `Allow` is set here where no problem has set it, or else the framework would add one to a
 /// preflight that lists HEAD everywhere.
-async fn headers(State(contract): State<Arc<Contract>>, request: Request, next: Next) -> Response {
+async fn headers(
+    State((contract, lifecycle)): State<(Arc<Contract>, Lifecycle)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let http1 = request.version() < Version::HTTP_2;
     let private = request.uri().path().starts_with("/v1/");
     let large = may_be_left_unread(request.headers());
@@ -101,8 +106,9 @@ async fn headers(State(contract): State<Arc<Contract>>, request: Request, next: 
         // The answer to the same question is another one a moment later.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if http1 && (refused && large || status == StatusCode::REQUEST_TIMEOUT) {
-        // A client that is told nothing would send its next call on a connection that nobody reads any more.
+    // A client that is told nothing would send its next call on a connection that nobody reads any more. While the service
+    // stops, connections end with an answer, before the stop could end them between an answer and the next call.
+    if http1 && (refused && large || status == StatusCode::REQUEST_TIMEOUT || lifecycle.is_stopping()) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(route) = preflighted.flatten()

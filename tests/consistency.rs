@@ -3,6 +3,9 @@
 //! A metric that is renamed in the code fails here with the file, and in a dashboard with the panel, that still uses it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "consistency/documents.rs"]
+mod documents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

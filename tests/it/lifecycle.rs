@@ -29,7 +29,9 @@ async fn a_stop_is_announced_before_it_happens() {
         (readiness(&service).await == Some(503)).then_some(())
     })
     .await;
-    assert_eq!(user.next().await, 1, "load balancers have not noticed yet");
+    let answer = user.post("/v1/next").send().await;
+    assert_eq!(answer.number("value"), 1, "load balancers have not noticed yet");
+    assert_eq!(answer.header("connection"), Some("close"), "the next call should find another replica");
     assert_eq!(service.wait_exit(PATIENCE).await, Some(0));
     assert!(begun.elapsed() >= Duration::from_secs(3), "stopped after {:?}", begun.elapsed());
 }

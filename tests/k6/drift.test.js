@@ -68,8 +68,8 @@ describe('the API', () => {
 describe('a long run', () => {
   it('outlives its tokens', async () => {
     const data = directory();
-    const service = await startReplica(`redb:${join(data.path, 'counter.redb')}`, { COUNTER_TOKEN_TTL: '3s' });
-    const settings = { BASE_URL: service.url, RATE: '5', DURATION: '4s', VUS: '16' };
+    const service = await startReplica(`redb:${join(data.path, 'counter.redb')}`, { COUNTER_TOKEN_TTL: '6s' });
+    const settings = { BASE_URL: service.url, RATE: '5', DURATION: '6s', VUS: '16' };
     const { code, outputs, requests } = await run(join(LOADTEST, 'uniqueness.js'), settings);
     await service.program.kill();
     data.remove();

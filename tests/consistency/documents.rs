@@ -1,0 +1,112 @@
+//! What documents name is there: links and their headings, files, targets of `make`, alerts.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{alerts, files, read, root, words};
+
+/// Folders of the project, by which a file's name is known for one in a text.
+const FOLDERS: [&str; 11] = [
+    "benches/",
+    "compose/",
+    "dashboards/",
+    "docs/",
+    "kubernetes/",
+    "loadtest/",
+    "monitoring/",
+    "scripts/",
+    "src/",
+    "tests/",
+    ".github/",
+];
+
+/// Every document for people.
+fn documents() -> Vec<PathBuf> {
+    let top = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name));
+    let folders = ["docs", "dashboards", "kubernetes", "loadtest", "monitoring"];
+    top.into_iter().chain(folders.iter().flat_map(|folder| files(folder, ".md"))).collect()
+}
+
+#[test]
+fn links_lead_to_files_and_headings_that_exist() {
+    let mut faults = Vec::new();
+    for file in documents() {
+        let text = prose(&read(&file));
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+            let there = if path.is_empty() { file.clone() } else { file.parent().unwrap_or(root()).join(path) };
+            if !there.exists() {
+                faults.push(format!("{}: {target} is not there", file.display()));
+            } else if !heading.is_empty() && !headings(&there).contains(heading) {
+                faults.push(format!("{}: {target}: no such heading", file.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The text without its blocks of code.
+fn prose(text: &str) -> String {
+    text.split("\n```").step_by(2).collect()
+}
+
+/// The names by which a document's headings are linked to.
+fn headings(document: &Path) -> BTreeSet<String> {
+    let text = read(document);
+    let lines = prose(&text);
+    let titles = lines.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    titles
+        .map(|title| {
+            let kept = title.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+            kept.collect::<String>().to_lowercase().replace(' ', "-")
+        })
+        .collect()
+}
+
+#[test]
+fn files_named_in_documents_exist() {
+    let mut faults = Vec::new();
+    for file in documents() {
+        let text = read(&file);
+        for folder in FOLDERS {
+            let part = |c: char| c.is_ascii_alphanumeric() || "-_./*{}<>…$".contains(c);
+            for name in words(&text, folder, part) {
+                let name = name.trim_end_matches(['.', '/']);
+                // What is written for many, or made by the reader.
+                if name.contains(['*', '{', '<', '…', '$']) || folder.trim_end_matches('/') == name {
+                    continue;
+                }
+                if !root().join(name).exists() && !file.parent().unwrap_or(root()).join(name).exists() {
+                    faults.push(format!("{}: {name} is not there", file.display()));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn targets_and_alerts_named_in_documents_exist() {
+    let makefile = read(&root().join("Makefile"));
+    let targets: BTreeSet<&str> = makefile.lines().filter_map(|line| line.split_once(':').map(|it| it.0)).collect();
+    let alerts = alerts();
+    let mut faults = Vec::new();
+    for file in documents() {
+        let text = read(&file);
+        for code in text.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("make ")) {
+            let named = code.split_whitespace().take_while(|word| !word.contains(['=', ':', '(']));
+            faults.extend(
+                named.filter(|name| !targets.contains(name)).map(|name| format!("{}: make {name}", file.display())),
+            );
+        }
+        for name in words(&text, "CounterApi", |c| c.is_ascii_alphanumeric()) {
+            if name != "CounterApi" && !alerts.contains(name) {
+                faults.push(format!("{}: there is no alert {name}", file.display()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
