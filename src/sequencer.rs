@@ -228,9 +228,13 @@ impl Drop for Boarding {
 /// Gathers the calls that are about to come, and leaves with them.
 async fn depart(shared: Arc<Shared>, boarding: Boarding) {
     // Every task that can run goes first: each connection that has a request brings its call. That takes microseconds where
-    // there is nothing to do, and makes one batch of many small ones where there is much.
+    // there is nothing to do, and makes one batch of many small ones where there is much. A batch that is full already does
+    // not wait for that: in an overload, thousands of tasks can run.
     let mut waiting = 0;
     for _ in 0..GATHERINGS {
+        if shared.lock().waiting() >= queue::MAX_BATCH {
+            break;
+        }
         tokio::task::yield_now().await;
         let before = std::mem::replace(&mut waiting, shared.lock().waiting());
         if waiting <= before {
