@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny clean
+.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny sbom clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
 .PHONY: manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
 
@@ -160,8 +160,14 @@ reference: ## Write the documents that the binary prints: settings, metrics, err
 	target/debug/counter-api reference errors > docs/errors.md
 
 deny: ## Check licences, bans and sources of the dependencies (installs cargo-deny: minutes)
-	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools cargo-deny
+	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools --version 0.20.2 cargo-deny
 	.tools/bin/cargo-deny --all-features check licenses bans sources
+
+sbom: ## Write target/sbom.json, a CycloneDX bill of what is in the binary (installs cargo-cyclonedx: minutes)
+	test -x .tools/bin/cargo-cyclonedx || cargo install --locked --root .tools --version 0.5.9 cargo-cyclonedx
+	PATH="$$PWD/.tools/bin:$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
+		--target x86_64-unknown-linux-gnu --override-filename sbom
+	mkdir -p target && mv sbom.json target/sbom.json
 
 clean: ## Remove what was built and installed
 	rm -rf target .tools tests/k6/node_modules
