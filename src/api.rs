@@ -4,4 +4,5 @@ pub mod account;
 pub mod admin;
 pub mod counter;
 pub mod health;
+pub mod oauth;
 pub mod openapi;

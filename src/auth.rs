@@ -1,5 +1,6 @@
-//! Who is calling: passwords, tokens, and whether a token still counts.
+//! Who is calling: passwords, tokens, whether a token still counts, and what others say of somebody.
 
+pub mod oauth;
 pub mod password;
 pub mod session;
 pub mod token;

@@ -4,6 +4,7 @@
 //! there. A flag wins over the environment; a secret is never a flag, but can come from a file (`…_FILE`).
 
 mod catalogue;
+mod oauth;
 mod parse;
 mod read;
 
@@ -19,8 +20,9 @@ use secrecy::SecretString;
 
 use crate::auth::token::Keyring;
 use crate::domain::CounterValue;
-pub use catalogue::{SETTINGS, Setting, reference};
-pub use parse::{Rate, duration as parse_duration};
+pub use catalogue::{PROVIDER_SETTINGS, SETTINGS, Setting, reference};
+pub use oauth::{Dialect, OauthConfig, ProviderConfig};
+pub use parse::{Rate, duration as parse_duration, secure_url};
 use read::Reader;
 
 /// Everything that can be set, parsed.
@@ -32,13 +34,15 @@ pub struct Config {
     pub store: StoreConfig,
     /// Tokens.
     pub auth: AuthConfig,
+    /// Sign-in through others.
+    pub oauth: OauthConfig,
     /// What keeps one user from harming another.
     pub limits: LimitsConfig,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
     /// What is odd, but no fault.
     pub warnings: Vec<String>,
-    shown: Vec<(&'static Setting, String)>,
+    shown: Vec<(String, String)>,
 }
 
 /// Listeners and their deadlines.
@@ -234,8 +238,8 @@ impl Config {
     /// What is in use, secrets masked.
     pub fn describe(&self) -> String {
         let mut text = String::new();
-        for (setting, value) in &self.shown {
-            let _ = writeln!(text, "{}={value}", setting.name);
+        for (name, value) in &self.shown {
+            let _ = writeln!(text, "{name}={value}");
         }
         text
     }
@@ -244,7 +248,10 @@ impl Config {
 /// Variables that look like settings and are none: most often a slip of the pen. A warning, not a fault, for Kubernetes
 /// makes `COUNTER_API_…` variables for a Service named counter-api.
 fn unknown(sources: &Sources) -> Vec<String> {
-    let known = |name: &str| SETTINGS.iter().any(|s| s.name == name || (s.secret && s.file_name() == name));
+    let known = |name: &str| {
+        SETTINGS.iter().any(|s| s.name == name || (s.secret && s.file_name() == name))
+            || oauth::provider(name).is_some()
+    };
     let mut names: Vec<_> = sources
         .environment
         .keys()

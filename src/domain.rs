@@ -3,6 +3,8 @@
 //! A value of one of these types is valid by construction, so nothing below the edge checks again. Each parser says in
 //! its error what would be right, in words that can be shown to the caller, and never repeats what it was given.
 
+mod identity;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
+
+pub use identity::{Identity, ProviderName, Subject};
 
 /// Why a text is not a value of the domain: a sentence for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -72,8 +72,10 @@ codes! {
         "Its user logged out or was deleted. Log in again.";
     InvalidCredentials = "invalid_credentials" 401, "E-mail address or password is wrong",
         "The same answer whether the address is unknown or the password wrong.";
+    SigninCodeInvalid = "signin_code_invalid" 401, "The one-time code is not valid",
+        "It is unknown, used, older than 60 seconds, was tried too often, or comes from another browser than the one that signed in. Sign in again.";
     NotFound = "not_found" 404, "Not found",
-        "No such route, or no such counter.";
+        "No such route, counter or provider.";
     MethodNotAllowed = "method_not_allowed" 405, "The method is not allowed here",
         "The header `Allow` lists the methods that are.";
     NotAcceptable = "not_acceptable" 406, "No acceptable representation",
@@ -88,6 +90,10 @@ codes! {
         "Repeat after `Retry-After`.";
     QuotaReached = "quota_reached" 409, "No more counters",
         "The user has as many counters as it may have. Delete one.";
+    LinkRequired = "link_required" 409, "The e-mail address has an account with a password",
+        "Send the same code again within its 60 seconds: with `password`, and the accounts become one, or with `separate`, for an account of its own.";
+    LastSignInMethod = "last_sign_in_method" 409, "Nothing else would be left to sign in with",
+        "The account has no password and no other provider. Delete the account instead.";
     PreconditionFailed = "precondition_failed" 412, "The counter has changed",
         "`If-Match` names another version. Read the counter and decide anew.";
     BodyTooLarge = "body_too_large" 413, "The body is too large",
@@ -247,7 +253,9 @@ impl ApiError {
         if self.code.status() == StatusCode::UNAUTHORIZED {
             // RFC 6750 section 3: no error code where the request came without a token.
             let challenge = match self.code {
-                Code::TokenMissing | Code::InvalidCredentials => "Bearer realm=\"counter-api\"",
+                Code::TokenMissing | Code::InvalidCredentials | Code::SigninCodeInvalid => {
+                    "Bearer realm=\"counter-api\""
+                }
                 Code::TokenExpired => {
                     "Bearer realm=\"counter-api\", error=\"invalid_token\", error_description=\"The token has expired\""
                 }
@@ -298,6 +306,8 @@ impl From<StoreError> for ApiError {
             StoreError::OutcomeUnknown(_) => Code::OutcomeUnknown,
             StoreError::Corrupt(_) => Code::Internal,
             StoreError::EmailTaken => Code::EmailTaken,
+            // Whoever signs in looks once more for whom it opens an account; this one changed twice meanwhile.
+            StoreError::IdentityTaken => Code::StoreUnavailable,
         };
         Self::new(code).with_cause(error)
     }

@@ -19,9 +19,12 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 pub use catalogue::{CATALOGUE, Kind, Metric, reference};
 pub use exemplars::SpanIds;
 pub use exposition::{Exposition, Format};
-pub use labels::{AuthKind, AuthOutcome, CommitOutcome, ConnectionEnd, Overload, ServerKind, Signal};
+pub use labels::{
+    AuthKind, AuthOutcome, CommitOutcome, ConnectionEnd, Endpoint, Overload, ServerKind, SignIn, SignInFailure, Signal,
+};
 pub use record::*;
 
+use crate::domain::ProviderName;
 use catalogue::*;
 
 /// Installs the recorder, describes every metric and sets those that plausibly move to zero, so that a rule or a
@@ -96,6 +99,15 @@ pub fn route_at_zero(method: &'static str, route: &str, status: u16, error_type:
 /// Registers a limited route's count of refusals at zero.
 pub fn rate_limited_at_zero(route: &str) {
     counter!(RATE_LIMITED.name, "http_route" => route.to_owned()).increment(0);
+}
+
+/// Registers a provider's series at zero. Its calls are not among them: which there are depends on its dialect.
+pub fn provider_at_zero(provider: &ProviderName) {
+    let outcomes = SignIn::ALL.iter().map(|outcome| outcome.as_str());
+    for outcome in outcomes.chain(SignInFailure::ALL.iter().map(|failure| failure.as_str())) {
+        counter!(OAUTH_SIGN_INS.name, "provider" => provider.to_string(), "outcome" => outcome).increment(0);
+    }
+    counter!(USERS_REGISTERED.name, "provider" => provider.to_string()).increment(0);
 }
 
 /// Registers a store's series at zero.

@@ -15,7 +15,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{account, counter, health, openapi};
+use crate::api::{account, counter, health, oauth, openapi};
 use crate::error::{ApiError, Code};
 use crate::extract::MAX_BODY;
 use crate::lifecycle::Lifecycle;
@@ -30,12 +30,22 @@ use crate::telemetry;
 
 /// What anybody may call.
 fn open() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(health::health)).routes(routes!(health::ready)).routes(routes!(health::live))
+    OpenApiRouter::new()
+        .routes(routes!(health::health))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::live))
+        .routes(routes!(oauth::providers))
+        .routes(routes!(oauth::browser::start))
+        // It counts with those of `sign_in`, but tells a person in a browser of its limit.
+        .routes(routes!(oauth::browser::callback))
 }
 
 /// What anybody may call, but not often from one address.
 fn sign_in() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(account::register)).routes(routes!(account::login))
+    OpenApiRouter::new()
+        .routes(routes!(account::register))
+        .routes(routes!(account::login))
+        .routes(routes!(oauth::token::token))
 }
 
 /// What a user calls, with a token.
@@ -43,6 +53,7 @@ fn users() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(account::logout))
         .routes(routes!(account::me, account::delete_me))
+        .routes(routes!(oauth::unlink))
         .routes(routes!(counter::next))
         .routes(routes!(counter::current, counter::set_current))
         .routes(routes!(counter::list))
@@ -171,7 +182,7 @@ fn series_at_zero(description: &OpenApi) {
         for (method, operation) in operations {
             let Some(operation) = operation else { continue };
             drop(metrics::http_active(method));
-            let success = operation.responses.responses.keys().find(|status| status.starts_with('2'));
+            let success = operation.responses.responses.keys().find(|status| status.starts_with(['2', '3']));
             if let Some(status) = success.and_then(|status| status.parse().ok()) {
                 metrics::route_at_zero(method, path, status, "");
             }

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::admin::{self, Admin};
+use crate::auth::oauth::Providers;
 use crate::auth::token::{Keyring, Tokens};
 use crate::config::{AuthConfig, Config, HttpConfig, KeySource, StoreConfig, StoreTarget};
 use crate::lifecycle::{Lifecycle, StopSignals};
@@ -53,6 +54,9 @@ pub enum ServiceError {
     /// The keys of the tokens cannot be had.
     #[error("{0}")]
     Keys(String),
+    /// Providers of sign-ins cannot be spoken to.
+    #[error("{0}")]
+    Providers(String),
     /// Signals cannot be caught.
     #[error("signals cannot be caught: {0}")]
     Signals(#[from] std::io::Error),
@@ -73,6 +77,7 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
     let lifecycle = Lifecycle::default();
     let background = CancellationToken::new();
 
+    let oauth = Providers::new(&config.oauth).map_err(ServiceError::Providers)?;
     let store = open(&config.store).await?;
     let tokens = tokens(config.auth, &background)?;
     let sequencer = Sequencer::new(store.clone(), config.store.max_queue, Handle::current());
@@ -80,6 +85,7 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
         store.clone(),
         sequencer.clone(),
         tokens,
+        oauth,
         lifecycle.clone(),
         config.http.clone(),
         &config.limits,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use crate::api::health::Health;
+use crate::auth::oauth::Providers;
 use crate::auth::password::Passwords;
 use crate::auth::session::Sessions;
 use crate::auth::token::Tokens;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub sessions: Sessions,
     /// Hashes passwords.
     pub passwords: Passwords,
+    /// Signs people in through others.
+    pub oauth: Providers,
     /// Asks the database whether it works.
     pub health: Health,
     /// Rate limits.
@@ -61,10 +64,15 @@ pub struct Deadline(pub Instant);
 
 impl AppState {
     /// Puts the parts together.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another part, and a struct for them would be Parts once more"
+    )]
     pub fn new(
         store: Arc<dyn Store>,
         sequencer: Sequencer,
         tokens: Arc<Tokens>,
+        oauth: Providers,
         lifecycle: Lifecycle,
         http: HttpConfig,
         limits: &LimitsConfig,
@@ -79,6 +87,7 @@ impl AppState {
             store,
             sequencer,
             tokens,
+            oauth,
             lifecycle,
             http,
             initial_value,

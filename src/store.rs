@@ -14,21 +14,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::domain::{CounterId, CounterName, Email, Timestamp, UserId};
+use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 pub use plan::{Action, Answer, Batch, Condition, Counter, Group, Key, Op, Outcome, Refusal, Rules};
 
 /// How long the answer to a keyed call is kept: 24 hours.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a password may be tried with one one-time code.
+pub const MAX_TRIES: u32 = 3;
 
 /// A user as it is stored.
 #[derive(Debug, Clone)]
 pub struct User {
     /// The user's identity.
     pub id: UserId,
-    /// The address that the user registered with.
+    /// The address that the user registered with, or that a provider has verified: then only a label.
     pub email: Option<Email>,
     /// The argon2id hash of the password as a PHC string.
     pub password_hash: Option<PasswordHash>,
+    /// What opens the account besides, at providers of sign-ins.
+    pub identities: Vec<Identity>,
     /// Tokens of another generation are revoked. A logout raises it by one.
     pub token_generation: u64,
     /// How many counters the user has.
@@ -43,13 +48,90 @@ pub struct NewUser {
     /// The user's identity.
     pub id: UserId,
     /// The address, unique among users with a password.
-    pub email: Email,
-    /// The hash of the password.
-    pub password_hash: PasswordHash,
+    pub email: Option<Email>,
+    /// What opens the account.
+    pub key: AccountKey,
     /// The hash of the first token's `jti`.
     pub token: TokenHash,
     /// When the user registered.
     pub created_at: Timestamp,
+}
+
+/// What opens a new account.
+#[derive(Debug, Clone)]
+pub enum AccountKey {
+    /// A password, by its hash.
+    Password(PasswordHash),
+    /// Somebody's account at a provider of sign-ins, which opens one account here and no other.
+    Identity(Identity),
+}
+
+impl AccountKey {
+    /// The hash of the password, if it is one.
+    pub fn password_hash(&self) -> Option<&PasswordHash> {
+        match self {
+            Self::Password(hash) => Some(hash),
+            Self::Identity(_) => None,
+        }
+    }
+
+    /// The identity, if it is one.
+    pub fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Password(_) => None,
+            Self::Identity(identity) => Some(identity),
+        }
+    }
+}
+
+/// Somebody who has come back from a provider, until the one-time code is redeemed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// Who it is.
+    pub identity: Identity,
+    /// The address that the provider has verified.
+    pub email: Option<Email>,
+    /// When the code ends.
+    pub expires_at: Timestamp,
+}
+
+/// The SHA-256 of a one-time code and of what its browser keeps with it, in hex.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginHash(pub String);
+
+/// What is done with a one-time code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginUse {
+    /// Looked at: it stays as it is.
+    Look,
+    /// One try more at a password.
+    Try,
+    /// Used up: of those who come together, one gets it.
+    Take,
+}
+
+/// What became of an identity that was to be taken from its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It opens the account no more.
+    Done,
+    /// The user has none of this provider.
+    NotLinked,
+    /// Nothing else opens the account, so it stays.
+    LastOne,
+    /// There is no such user.
+    UserGone,
+}
+
+impl Unlinked {
+    /// Why nothing was taken from this user.
+    fn refused(user: Option<&User>, provider: &ProviderName) -> Self {
+        match user {
+            None => Self::UserGone,
+            Some(user) if user.identities.iter().any(|identity| identity.provider == *provider) => Self::LastOne,
+            Some(_) => Self::NotLinked,
+        }
+    }
 }
 
 /// A password's hash, as a PHC string. Its `Debug` shows nothing of it.
@@ -130,6 +212,9 @@ pub enum StoreError {
     /// Definite: another account with a password has this address; nothing was applied.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// Definite: another account is opened by this identity; nothing was applied.
+    #[error("the identity opens another account")]
+    IdentityTaken,
     /// Definite: a record is not as this program writes it; nothing was applied.
     #[error("a stored record cannot be read: {0}")]
     Corrupt(Cause),
@@ -145,13 +230,19 @@ impl StoreError {
             Self::Unavailable(cause) | Self::Conflict(cause) | Self::Corrupt(cause) | Self::OutcomeUnknown(cause) => {
                 Some(cause)
             }
-            Self::EmailTaken => None,
+            Self::EmailTaken | Self::IdentityTaken => None,
         }
     }
 
     /// The word for the label `error_type`.
     pub fn kind(&self) -> &'static str {
-        self.cause().map_or("email_taken", |cause| cause.kind)
+        match self {
+            Self::EmailTaken => "email_taken",
+            Self::IdentityTaken => "identity_taken",
+            Self::Unavailable(cause) | Self::Conflict(cause) | Self::Corrupt(cause) | Self::OutcomeUnknown(cause) => {
+                cause.kind
+            }
+        }
     }
 }
 
@@ -191,13 +282,31 @@ pub trait Store: Send + Sync + 'static {
     /// Removes a counter; `false` where there was none.
     async fn delete_counter(&self, id: &CounterId) -> Result<bool, StoreError>;
 
-    /// Stores a new user; [`StoreError::EmailTaken`] where the address has an account.
+    /// Stores a new user; [`StoreError::EmailTaken`] where it has a password and the address has an account with one already,
+    /// [`StoreError::IdentityTaken`] where its identity opens another account.
     async fn create_user(&self, user: &NewUser) -> Result<(), StoreError>;
 
     /// The account with a password that was registered with this address.
     async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError>;
 
-    /// The user with this identity.
+    /// The account that this identity opens.
+    async fn user_by_identity(&self, identity: &Identity) -> Result<Option<User>, StoreError>;
+
+    /// Lets an identity open this account as well; `false` where the user is gone, [`StoreError::IdentityTaken`] where it opens
+    /// another one.
+    async fn add_identity(&self, id: UserId, identity: &Identity) -> Result<bool, StoreError>;
+
+    /// Takes a user's identities at this provider away, unless nothing else would open the account.
+    async fn remove_identities(&self, id: UserId, provider: &ProviderName) -> Result<Unlinked, StoreError>;
+
+    /// Keeps a login until its code is redeemed or its time is over.
+    async fn keep_login(&self, code: &LoginHash, login: &Login) -> Result<(), StoreError>;
+
+    /// The login behind a code, which has not ended by `now` and was tried less than [`MAX_TRIES`] times; and what `usage` says
+    /// is done to it, at once.
+    async fn login(&self, code: &LoginHash, usage: LoginUse, now: Timestamp) -> Result<Option<Login>, StoreError>;
+
+    /// The user with this id.
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
     /// Notes the newest token of a user and answers the generation to sign it with; nothing where the user is gone.
@@ -206,7 +315,7 @@ pub trait Store: Send + Sync + 'static {
     /// Raises the generation, which revokes every token issued so far. Answers the new one; nothing where the user is gone.
     async fn revoke_tokens(&self, id: UserId) -> Result<Option<u64>, StoreError>;
 
-    /// Removes a user with its counters and keys; `false` where there was none.
+    /// Removes a user with its counters, keys and identities; `false` where there was none.
     async fn delete_user(&self, id: UserId) -> Result<bool, StoreError>;
 
     /// Lets go of the database.

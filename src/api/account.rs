@@ -17,10 +17,10 @@ use crate::extract::{AuthUser, Payload, Received};
 use crate::metrics::{self, AuthKind, AuthOutcome};
 use crate::middleware::client_address::ClientAddress;
 use crate::state::{AppState, Deadline};
-use crate::store::{NewUser, StoreError, User};
+use crate::store::{AccountKey, NewUser, StoreError, User};
 
 /// The shortest and the longest password, in characters.
-const PASSWORD_LEN: (usize, usize) = (8, 128);
+pub(super) const PASSWORD_LEN: (usize, usize) = (8, 128);
 
 /// An e-mail address and a password.
 #[derive(ToSchema)]
@@ -47,14 +47,14 @@ impl Payload for Credentials {
 #[derive(ToSchema)]
 #[schema(example = json!({"password": "correct horse battery"}))]
 pub struct Confirmation {
-    /// The password of the account.
-    #[schema(value_type = String, format = Password, max_length = 128)]
-    password: SecretString,
+    /// The password of the account. An account without one sends an empty object.
+    #[schema(value_type = Option<String>, format = Password, max_length = 128, nullable = false)]
+    password: Option<SecretString>,
 }
 
 impl Payload for Confirmation {
     fn parse(fields: &mut Fields) -> Option<Self> {
-        Some(Self { password: fields.secret("password", 0, PASSWORD_LEN.1)? })
+        Some(Self { password: fields.optional("password", |fields, name| fields.secret(name, 0, PASSWORD_LEN.1)) })
     }
 }
 
@@ -90,7 +90,7 @@ pub struct UserSummary {
 }
 
 impl SignedIn {
-    fn new(id: UserId, email: Option<Email>, issued: &IssuedToken) -> Self {
+    pub(super) fn new(id: UserId, email: Option<Email>, issued: &IssuedToken) -> Self {
         Self {
             user: UserSummary { id, email },
             token: issued.token.expose_secret().to_owned(),
@@ -106,7 +106,7 @@ impl SignedIn {
 #[schema(example = json!({
     "user": {
         "id": "019aba5e-7c1e-7bb2-9d5f-0a4f6f3f9a10", "email": "ada@example.com",
-        "created_at": "2026-11-25T09:00:00Z", "providers": ["password"]
+        "created_at": "2026-11-25T09:00:00Z", "providers": ["password", "github"]
     },
     "counters": 3
 }))]
@@ -128,8 +128,8 @@ pub struct UserDetails {
     /// When the user registered.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// How the user can sign in.
-    providers: Vec<&'static str>,
+    /// How the user can sign in: `password`, and the names of providers.
+    providers: Vec<String>,
 }
 
 impl From<HashError> for ApiError {
@@ -163,8 +163,8 @@ pub async fn register(
     let token_id = TokenId::generate();
     let user = NewUser {
         id: UserId::generate(),
-        email: credentials.email,
-        password_hash: state.passwords.hash(credentials.password, deadline).await?,
+        email: Some(credentials.email),
+        key: AccountKey::Password(state.passwords.hash(credentials.password, deadline).await?),
         token: token_id.hash(),
         created_at: Timestamp::now(),
     };
@@ -175,9 +175,9 @@ pub async fn register(
         return Err(error.into());
     }
     metrics::auth_attempt(AuthKind::Register, AuthOutcome::Success);
-    metrics::user_registered("password");
+    metrics::user_registered(None);
     let issued = issue(&state, user.id, 0, token_id)?;
-    Ok((StatusCode::CREATED, Json(SignedIn::new(user.id, Some(user.email), &issued))))
+    Ok((StatusCode::CREATED, Json(SignedIn::new(user.id, user.email, &issued))))
 }
 
 /// Get a new token.
@@ -229,14 +229,19 @@ pub async fn logout(State(state): State<AppState>, AuthUser(user): AuthUser) -> 
 )]
 pub async fn me(State(state): State<AppState>, AuthUser(user): AuthUser) -> Result<Json<Me>, ApiError> {
     let user = state.store.user(user).await?.ok_or_else(|| ApiError::new(Code::TokenRevoked))?;
-    let providers = user.password_hash.iter().map(|_| "password").collect();
+    let mut providers: Vec<String> = user.identities.iter().map(|identity| identity.provider.to_string()).collect();
+    providers.sort_unstable();
+    providers.dedup();
+    if user.password_hash.is_some() {
+        providers.insert(0, "password".to_owned());
+    }
     let details = UserDetails { id: user.id, email: user.email, created_at: user.created_at, providers };
     Ok(Json(Me { user: details, counters: user.counters }))
 }
 
 /// Delete oneself.
 ///
-/// The user and its counters are gone, and its tokens stop working within 5 seconds on every replica.
+/// The user, its counters and its links to providers are gone, and its tokens stop working within 5 seconds on every replica.
 #[utoipa::path(
     delete, path = "/v1/me", tag = "accounts", operation_id = "delete_me", request_body = Confirmation,
     responses((status = 204, description = "The user is gone."), DeleteMeProblems)
@@ -249,9 +254,14 @@ pub async fn delete_me(
     Received(confirmation): Received<Confirmation>,
 ) -> Result<StatusCode, ApiError> {
     // Whoever holds a token must not find out the password with it.
-    state.limits.password(address, "/v1/me")?;
+    state.limits.attempt(address, "/v1/me")?;
     let hash = state.store.user(user).await?.ok_or_else(|| ApiError::new(Code::TokenRevoked))?.password_hash;
-    if !state.passwords.verify(confirmation.password, hash, deadline).await? {
+    let confirmed = match (confirmation.password, hash) {
+        (Some(password), hash) => state.passwords.verify(password, hash, deadline).await?,
+        (None, Some(_)) => return Err(ApiError::field("password", "is required")),
+        (None, None) => true,
+    };
+    if !confirmed {
         metrics::auth_attempt(AuthKind::Login, AuthOutcome::Failure);
         return Err(ApiError::new(Code::InvalidCredentials));
     }
@@ -260,6 +270,6 @@ pub async fn delete_me(
     if deleted? { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::new(Code::TokenRevoked)) }
 }
 
-fn issue(state: &AppState, user: UserId, generation: u64, id: TokenId) -> Result<IssuedToken, ApiError> {
+pub(super) fn issue(state: &AppState, user: UserId, generation: u64, id: TokenId) -> Result<IssuedToken, ApiError> {
     state.tokens.issue(user, generation, id).map_err(|error| ApiError::new(Code::Internal).with_cause(error))
 }

@@ -33,6 +33,9 @@ pub(super) const AUTHENTICATED: &[Code] = &[
     Code::RateLimited,
 ];
 
+/// What every call without a token and without a body can be refused for.
+pub(super) const OPEN: &[Code] = &[Code::MalformedQuery, Code::NotAcceptable];
+
 /// What a call with a body can be refused for.
 pub(super) const BODY: &[Code] =
     &[Code::MalformedBody, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidField];
@@ -72,6 +75,7 @@ macro_rules! problems {
             }
         }
     };
+    (@push $codes:ident OPEN) => { $codes.extend(crate::api::openapi::OPEN) };
     (@push $codes:ident AUTHENTICATED) => { $codes.extend(crate::api::openapi::AUTHENTICATED) };
     (@push $codes:ident BODY) => { $codes.extend(crate::api::openapi::BODY) };
     (@push $codes:ident CREDENTIALS) => { $codes.extend(crate::api::openapi::CREDENTIALS) };
@@ -147,7 +151,7 @@ fn example(code: Code) -> serde_json::Value {
     ),
     servers((url = "/", description = "This server")),
     tags(
-        (name = "accounts", description = "Register, get a token, revoke it."),
+        (name = "accounts", description = "Register, get a token, revoke it; sign in through a provider."),
         (name = "counters", description = "Take numbers, read, set."),
         (name = "health", description = "Does it work?"),
     ),
@@ -196,11 +200,21 @@ pub fn finish(mut openapi: OpenApi) -> OpenApi {
 }
 
 /// The schemas of request bodies.
-const BODIES: &[&str] = &["Credentials", "Confirmation", "NewValue"];
+const BODIES: &[&str] = &["Credentials", "Confirmation", "NewValue", "SignInCode"];
 
 /// Does this operation take numbers, so that GET must not stand in for HEAD?
 pub fn takes_numbers(operation: &Operation) -> bool {
-    operation.extensions.as_ref().is_some_and(|extensions| extensions.contains_key("x-takes-numbers"))
+    has_extension(operation, "x-takes-numbers")
+}
+
+/// Is this operation a step of a sign-in, which a browser is led to? Others add parameters to its address as they like, and
+/// GET must not stand in for HEAD, for each step is taken once.
+pub fn is_browser_step(operation: &Operation) -> bool {
+    has_extension(operation, "x-browser-step")
+}
+
+fn has_extension(operation: &Operation, name: &str) -> bool {
+    operation.extensions.as_ref().is_some_and(|extensions| extensions.contains_key(name))
 }
 
 /// `/openapi.json`, and the page at `/docs` with its style and script.

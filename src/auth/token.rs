@@ -11,6 +11,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,27 @@ struct Key {
     kid: String,
     signs: EncodingKey,
     verifies: DecodingKey,
+    /// What is sealed with it is no token, and no token is what is sealed.
+    seals: EncodingKey,
+    unseals: DecodingKey,
+}
+
+/// From which the keys of seals are derived, with a token's key: HMAC as a key derivation function (NIST SP 800-108).
+const SEAL_LABEL: &[u8] = b"counter-api sealed cookies 1";
+
+impl Key {
+    fn new(kid: &str, secret: &[u8]) -> Result<Self, KeyringFault> {
+        let signs = EncodingKey::from_secret(secret);
+        let derived =
+            jsonwebtoken::crypto::sign(SEAL_LABEL, &signs, Algorithm::HS256).map_err(|_| KeyringFault::Form)?;
+        Ok(Self {
+            kid: kid.to_owned(),
+            signs,
+            verifies: DecodingKey::from_secret(secret),
+            seals: EncodingKey::from_secret(derived.as_bytes()),
+            unseals: DecodingKey::from_secret(derived.as_bytes()),
+        })
+    }
 }
 
 /// What is wrong with the text of a keyring. Never repeats a secret.
@@ -73,11 +95,7 @@ impl Keyring {
             if keys.iter().any(|key| key.kid == kid) {
                 return Err(KeyringFault::Twice(kid.to_owned()));
             }
-            keys.push(Key {
-                kid: kid.to_owned(),
-                signs: EncodingKey::from_secret(secret.as_bytes()),
-                verifies: DecodingKey::from_secret(secret.as_bytes()),
-            });
+            keys.push(Key::new(kid, secret.as_bytes())?);
         }
         Ok(Self { keys, digest: sha256_hex(text.expose_secret().as_bytes()) })
     }
@@ -150,6 +168,15 @@ pub struct IssuedToken {
     pub expires_at: Timestamp,
     /// Seconds until then.
     pub expires_in: u64,
+}
+
+/// Why something is not what was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsealing {
+    /// Its time is over.
+    Ended,
+    /// It is not ours, or was changed.
+    Forged,
 }
 
 /// The name of a token that is about to be issued.
@@ -236,6 +263,30 @@ impl Tokens {
         }
     }
 
+    /// Signs what a browser is to keep for us: whoever has the same keys can tell that nobody has changed it. The claims must
+    /// hold `exp`.
+    pub fn seal(&self, claims: &impl Serialize) -> Result<String, jsonwebtoken::errors::Error> {
+        let keys = self.keys();
+        let key = keys.keys.first().ok_or(ErrorKind::InvalidKeyFormat)?;
+        let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::HS256) };
+        jsonwebtoken::encode(&header, claims, &key.seals)
+    }
+
+    /// Reads what was sealed by this service, on any replica, and has not ended.
+    pub fn unseal<T: DeserializeOwned>(&self, sealed: &str) -> Result<T, Unsealing> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        validation.validate_aud = false;
+        let header = jsonwebtoken::decode_header(sealed).map_err(|_| Unsealing::Forged)?;
+        let keys = self.keys();
+        let key = header.kid.as_deref().and_then(|kid| keys.find(kid)).ok_or(Unsealing::Forged)?;
+        match jsonwebtoken::decode(sealed, &key.unseals, &validation) {
+            Ok(data) => Ok(data.claims),
+            Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => Err(Unsealing::Ended),
+            Err(_) => Err(Unsealing::Forged),
+        }
+    }
+
     fn keys(&self) -> Arc<Keyring> {
         // Nothing panics while it holds this lock, and a poisoned lock still holds a whole keyring.
         self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
@@ -319,6 +370,23 @@ mod tests {
         assert_eq!(ours.verify(&forged.unwrap()).unwrap_err(), Code::TokenInvalid);
         assert_eq!(ours.verify("eyJhbGciOiJub25lIn0.e30.").unwrap_err(), Code::TokenInvalid);
         assert_eq!(ours.verify("").unwrap_err(), Code::TokenInvalid);
+    }
+
+    #[test]
+    fn a_seal_is_no_token_and_holds_while_its_key_is_known() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Kept {
+            exp: i64,
+        }
+        let now = Timestamp::now().seconds();
+        let ours = tokens(&key("k1"), 60);
+        let sealed = ours.seal(&Kept { exp: now + 60 }).unwrap();
+        let rotated = tokens(&format!("{},{}", key("k2"), key("k1")), 60);
+        assert_eq!(rotated.unseal(&sealed), Ok(Kept { exp: now + 60 }));
+        assert_eq!(tokens(&key("k2"), 60).unseal::<Kept>(&sealed), Err(Unsealing::Forged));
+        assert_eq!(ours.unseal::<Kept>(&ours.seal(&Kept { exp: now - 1 }).unwrap()), Err(Unsealing::Ended));
+        assert_eq!(ours.verify(&sealed).unwrap_err(), Code::TokenInvalid);
+        assert_eq!(ours.unseal::<Claims>(&issue(&ours)).unwrap_err(), Unsealing::Forged);
     }
 
     #[test]

@@ -67,6 +67,10 @@ settings! {
         "CIDRs, separated by commas, of proxies whose `X-Forwarded-For` (or else `Forwarded`) is believed.";
     CORS_ORIGINS = "COUNTER_CORS_ORIGINS", "", false,
         "Origins, separated by commas, whose pages may call the API, or `*`.";
+    PUBLIC_URL = "COUNTER_PUBLIC_URL", "", false,
+        "Where browsers reach the service, such as `https://counter.example.com`: no path, `http` on loopback only. Required where people sign in through a provider, whose redirect address is this and `/v1/oauth/<provider>/callback`.";
+    OAUTH_TIMEOUT = "COUNTER_OAUTH_TIMEOUT", "5s", false,
+        "Deadline of one call to a provider of sign-ins: 100ms to 30s.";
     MAX_CONNECTIONS = "COUNTER_MAX_CONNECTIONS", "10000", false,
         "Open connections on the API; beyond it new ones wait to be accepted.";
     HEADER_TIMEOUT = "COUNTER_HEADER_TIMEOUT", "10s", false,
@@ -87,6 +91,41 @@ settings! {
     LOG_FORMAT = "COUNTER_LOG_FORMAT", "auto", false, "`json`, `pretty`, or `auto`: pretty on a terminal.";
 }
 
+/// The settings of each provider of sign-ins. `<PROVIDER>` is `GITHUB`, `GOOGLE`, `FACEBOOK`, or any name with an issuer.
+/// They are read from the environment alone: flags cannot have names of the operator's own.
+pub static PROVIDER_SETTINGS: &[Setting] = &[
+    Setting {
+        name: "COUNTER_OAUTH_<PROVIDER>_CLIENT_ID",
+        default: "",
+        secret: false,
+        help: "What the provider calls this service. It switches the provider on.",
+    },
+    Setting {
+        name: "COUNTER_OAUTH_<PROVIDER>_CLIENT_SECRET",
+        default: "",
+        secret: true,
+        help: "The secret that the provider gave with it. Read at the start.",
+    },
+    Setting {
+        name: "COUNTER_OAUTH_<PROVIDER>_ISSUER",
+        default: "",
+        secret: false,
+        help: "The issuer of an OpenID Connect provider, whose discovery document says the rest; `http` on loopback only. Known for `GOOGLE`. For `GITHUB` the address of a GitHub Enterprise Server, for `FACEBOOK` another address for all of its calls.",
+    },
+    Setting {
+        name: "COUNTER_OAUTH_<PROVIDER>_SCOPES",
+        default: "",
+        secret: false,
+        help: "What is asked for, separated by spaces: `openid email`, and what serves the same purpose at `GITHUB` and `FACEBOOK`.",
+    },
+    Setting {
+        name: "COUNTER_OAUTH_<PROVIDER>_DISPLAY_NAME",
+        default: "",
+        secret: false,
+        help: "What the button says; otherwise made of the name.",
+    },
+];
+
 /// `docs/configuration.md`.
 pub fn reference() -> String {
     let mut text = String::from(
@@ -99,13 +138,15 @@ pub fn reference() -> String {
          Durations are written `250ms`, `10s`, `5m`, `1h`, `7d`; rates `10/s`, `10/m`, `10/h`.\n\n\
          | setting | default | means |\n|---|---|---|\n",
     );
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().copied().chain(PROVIDER_SETTINGS) {
         let file = if setting.secret { " (`_FILE`)" } else { "" };
         let default = if setting.default.is_empty() { "none".to_owned() } else { format!("`{}`", setting.default) };
         let _ = writeln!(text, "| `{}`{file} | {default} | {} |", setting.name, setting.help);
     }
     text.push_str(
-        "\nTraces leave by OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) is set, over\n\
+        "\n`<PROVIDER>` is `GITHUB`, `GOOGLE`, `FACEBOOK`, or any other name (letters, digits, `_`) with an issuer: see [sign-in](sign-in.md).\n\
+         These are environment variables only.\n\n\
+         Traces leave by OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) is set, over\n\
          `OTEL_EXPORTER_OTLP_PROTOCOL` = `http/protobuf` (the default) or `grpc`. The other `OTEL_*` variables mean what the\n\
          [OpenTelemetry specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) says:\n\
          `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_BSP_*`,\n\

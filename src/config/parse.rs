@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use reqwest::Url;
 
 use crate::domain::CounterValue;
 
@@ -111,6 +112,48 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     } else {
         Err("must be * or origins such as https://app.example.com, separated by commas".to_owned())
     }
+}
+
+/// An address to which secrets may be sent: `https`, or `http` on this machine's loopback, which nobody else hears. With
+/// neither a user nor a fragment.
+pub fn secure_url(text: &str) -> Result<Url, String> {
+    const RIGHT: &str = "must be an https:// URL (http:// on loopback only) without a user and without #";
+    let url = Url::parse(text).map_err(|_| RIGHT.to_owned())?;
+    let safe = match url.scheme() {
+        "https" => url.has_host(),
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
+    if safe && plain { Ok(url) } else { Err(RIGHT.to_owned()) }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
+}
+
+/// [`secure_url`] with nothing behind the host and the port; without the last slash.
+pub(super) fn public_url(text: &str) -> Result<Option<String>, String> {
+    const RIGHT: &str =
+        "must be an https:// URL (http:// on loopback only) without a path, such as https://counter.example.com";
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let url = secure_url(text).map_err(|_| RIGHT.to_owned())?;
+    if url.path() == "/" && url.query().is_none() {
+        Ok(Some(url.origin().ascii_serialization()))
+    } else {
+        Err(RIGHT.to_owned())
+    }
+}
+
+/// An issuer's identifier (OpenID Connect Discovery section 3): [`secure_url`] without a query, as it was written, for it is
+/// compared byte by byte.
+pub(super) fn issuer(text: &str) -> Result<String, String> {
+    let url = secure_url(text)?;
+    if url.query().is_none() { Ok(text.to_owned()) } else { Err("must have no query".to_owned()) }
 }
 
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {

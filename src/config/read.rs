@@ -34,13 +34,13 @@ const QUEUE: usize = 2048;
 
 /// Reads one setting after another.
 pub(super) struct Reader<'a> {
-    sources: &'a Sources,
+    pub(super) sources: &'a Sources,
     pub(super) faults: Vec<String>,
-    pub(super) shown: Vec<(&'static Setting, String)>,
+    pub(super) shown: Vec<(String, String)>,
 }
 
 /// A secret's value and, where it came from a file, the file.
-type Secret = (SecretString, Option<PathBuf>);
+pub(super) type Secret = (SecretString, Option<PathBuf>);
 
 impl<'a> Reader<'a> {
     pub(super) fn new(sources: &'a Sources) -> Self {
@@ -89,6 +89,7 @@ impl<'a> Reader<'a> {
             Some("otlp") => self.otlp(OTEL_LOGS_ENDPOINT, OTEL_LOGS_PROTOCOL),
             _ => Some(None),
         };
+        let oauth = self.oauth();
         let target = self.target(store_url, database, linearizable_reads, comment);
         let keys = self.keys(jwt_keys, target.as_ref());
 
@@ -124,6 +125,7 @@ impl<'a> Reader<'a> {
                 max_queue: usize::try_from(max_queue?).ok()?,
             },
             auth: AuthConfig { keys: keys?, issuer: issuer?, audience: audience?, token_ttl: token_ttl? },
+            oauth: oauth?,
             limits: LimitsConfig { per_token: per_token?, auth: auth_rate?, trusted_proxies: trusted_proxies? },
             telemetry,
             warnings: Vec::new(),
@@ -220,7 +222,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What is set: by flag, or else by the environment.
-    fn raw(&mut self, name: &str) -> Option<String> {
+    pub(super) fn raw(&mut self, name: &str) -> Option<String> {
         if let Some(value) = self.sources.flags.get(name) {
             return Some(value.clone());
         }
@@ -234,27 +236,42 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn get<T>(&mut self, setting: &'static Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let text = self.raw(setting.name).unwrap_or_else(|| setting.default.to_owned());
+    pub(super) fn get<T>(&mut self, setting: &Setting, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        self.get_or(setting.name, setting.default, parse)
+    }
+
+    /// The setting of this name, or else this default.
+    pub(super) fn get_or<T>(
+        &mut self,
+        name: &str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.raw(name).unwrap_or_else(|| default.to_owned());
         match parse(&text) {
             Ok(value) => {
-                self.shown.push((setting, text));
+                self.shown.push((name.to_owned(), text));
                 Some(value)
             }
             Err(right) => {
-                self.fault(setting, &format!("{right}, not {text:?}"));
+                self.fault_of(format!("{name} {right}, not {text:?}"));
                 None
             }
         }
     }
 
     /// A secret from the environment, a file, or the default.
-    fn secret(&mut self, setting: &'static Setting) -> Option<Secret> {
-        let value = self.raw(setting.name);
-        let file = self.raw(&setting.file_name());
+    fn secret(&mut self, setting: &Setting) -> Option<Secret> {
+        self.secret_or(setting.name, setting.default)
+    }
+
+    /// The secret of this name, or else this default.
+    pub(super) fn secret_or(&mut self, name: &str, default: &str) -> Option<Secret> {
+        let of_file = format!("{name}_FILE");
+        let (value, file) = (self.raw(name), self.raw(&of_file));
         let (secret, shown) = match (value, file) {
             (Some(_), Some(_)) => {
-                self.fault(setting, &format!("and {} are both set: set one of them", setting.file_name()));
+                self.fault_of(format!("{name} and {of_file} are both set: set one of them"));
                 return None;
             }
             (Some(value), None) => {
@@ -264,17 +281,17 @@ impl<'a> Reader<'a> {
             (None, Some(path)) => match read_secret_file(Path::new(&path)) {
                 Ok(value) => ((value, Some(PathBuf::from(&path))), format!("(from the file {path})")),
                 Err(error) => {
-                    self.faults.push(format!("{} names {path:?}, which cannot be read: {error}", setting.file_name()));
+                    self.faults.push(format!("{of_file} names {path:?}, which cannot be read: {error}"));
                     return None;
                 }
             },
-            (None, None) if setting.default.is_empty() => {
-                self.shown.push((setting, String::new()));
+            (None, None) if default.is_empty() => {
+                self.shown.push((name.to_owned(), String::new()));
                 return None;
             }
-            (None, None) => ((setting.default.into(), None), setting.default.to_owned()),
+            (None, None) => ((default.into(), None), default.to_owned()),
         };
-        self.shown.push((setting, shown));
+        self.shown.push((name.to_owned(), shown));
         Some(secret)
     }
 
@@ -283,7 +300,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A variable of two signals that is wrong is one fault.
-    fn fault_of(&mut self, fault: String) {
+    pub(super) fn fault_of(&mut self, fault: String) {
         if !self.faults.contains(&fault) {
             self.faults.push(fault);
         }

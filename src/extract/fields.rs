@@ -100,7 +100,8 @@ impl Fields {
         Some(value)
     }
 
-    fn fault<T>(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) -> Option<T> {
+    /// Notes what is wrong with a field.
+    pub fn fault<T>(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) -> Option<T> {
         self.faults.push(fault(name, message));
         None
     }
@@ -129,6 +130,25 @@ impl Fields {
             return Some(text.into());
         }
         self.fault(name, format!("must have {least} to {most} characters"))
+    }
+
+    /// A truth value.
+    pub fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        let value = match self.take(name) {
+            Some(Member::Json(json)) => serde_json::from_str(json.get()).ok(),
+            Some(Member::Text(text)) => text.parse().ok(),
+            None => return self.fault(name, "is required"),
+        };
+        value.or_else(|| self.fault(name, "must be true or false"))
+    }
+
+    /// What `take` takes, where the field was sent at all.
+    pub fn optional<T>(
+        &mut self,
+        name: &'static str,
+        take: impl FnOnce(&mut Self, &'static str) -> Option<T>,
+    ) -> Option<T> {
+        if self.members.iter().any(|(known, _)| known == name) { take(self, name) } else { None }
     }
 
     /// What a counter can stand at. In JSON, `1000.0` and `1e3` are the integer 1000 as well (JSON Schema 2020-12,

@@ -149,7 +149,7 @@ catalogue! {
         "Calls refused for too many were waiting.",
         "queue: more load than the store takes. password: a login storm, see counter_api_auth_attempts_total.";
     AUTH_ATTEMPTS = "counter_api_auth_attempts_total" Kind::Counter, ["kind", "outcome"],
-        "Registrations, logins and checks of tokens.",
+        "Registrations, logins, checks of tokens, and sign-ins through a provider (failed: somebody proved nothing; not the provider's failures).",
         "Many failed logins from few users: credential stuffing, lower COUNTER_AUTH_RATE_LIMIT.";
     HASH_DURATION = "counter_api_password_hash_duration_seconds" Kind::Histogram(STORE_SECONDS), [],
         "Seconds of hashing or verifying one password, without the wait for a place.",
@@ -163,6 +163,13 @@ catalogue! {
     USERS_REGISTERED = "counter_api_users_registered_total" Kind::Counter, ["provider"],
         "Accounts made.",
         "A burst of them from nowhere is abuse.";
+    OAUTH_SIGN_INS = "counter_api_oauth_sign_ins_total" Kind::Counter, ["provider", "outcome"],
+        "Sign-ins through a provider by how they ended; `link_required` goes on with another outcome, or with none.",
+        "provider_unavailable, provider_refused and provider_invalid are the provider's, or a wrong client secret: see docs/sign-in.md. flow_expired: people who take long, or a proxy that drops cookies.";
+    HTTP_CLIENT_DURATION = "http_client_request_duration_seconds" Kind::Histogram(COARSE_SECONDS),
+        ["provider", "endpoint", "http_request_method", "http_response_status_code", "error_type"],
+        "Seconds of one call to a provider of sign-ins (http.client.request.duration, stable), its answer's body included.",
+        "Slow or failing for one provider alone: its status page. For all of them: our way out, DNS, a firewall, CA certificates.";
     SECRET_RELOADS = "counter_api_secret_reloads_total" Kind::Counter, ["outcome"],
         "Times that the token keys' file changed and was read again.",
         "failed: the new file is wrong and the old keys stay in use; the log line says what is wrong.";

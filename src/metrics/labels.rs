@@ -50,6 +50,8 @@ label! {
         Login = "login",
         /// A token.
         Token = "token",
+        /// What a provider of sign-ins says, or the one-time code that stands for it.
+        Oauth = "oauth",
     }
 }
 
@@ -60,6 +62,69 @@ label! {
         Success = "success",
         /// It was refused.
         Failure = "failure",
+    }
+}
+
+label! {
+    /// How a sign-in through a provider ended well.
+    SignIn {
+        /// A new account.
+        SignUp = "sign_up",
+        /// An account that it opens.
+        SignIn = "sign_in",
+        /// It opens, from now on, an account that had a password before.
+        Linked = "linked",
+        /// Its address is that of an account with a password: the person is asked what to do.
+        LinkRequired = "link_required",
+    }
+}
+
+label! {
+    /// Why a sign-in through a provider did not come about: the person is told the same word.
+    SignInFailure {
+        /// The person said no at the provider.
+        AccessDenied = "access_denied",
+        /// This browser has no sign-in under way, or not any more.
+        FlowExpired = "flow_expired",
+        /// The answer belongs to another sign-in, browser or provider.
+        FlowMismatch = "flow_mismatch",
+        /// The provider does not answer, or too slowly.
+        ProviderUnavailable = "provider_unavailable",
+        /// The provider refuses the code, or us.
+        ProviderRefused = "provider_refused",
+        /// What the provider says cannot be believed.
+        ProviderInvalid = "provider_invalid",
+        /// Too many from one address.
+        RateLimited = "rate_limited",
+        /// The database does not answer.
+        StoreUnavailable = "store_unavailable",
+        /// A bug.
+        Internal = "internal",
+    }
+}
+
+impl SignInFailure {
+    /// Has somebody tried to prove what is not so? All others are nobody's fault, or the provider's.
+    pub fn is_suspicious(self) -> bool {
+        matches!(self, Self::FlowMismatch | Self::ProviderInvalid)
+    }
+}
+
+label! {
+    /// What a provider of sign-ins is asked for.
+    Endpoint {
+        /// What it says of itself.
+        Discovery = "discovery",
+        /// The keys of its signatures.
+        Keys = "keys",
+        /// Tokens for a code.
+        Token = "token",
+        /// Who somebody is, by OpenID Connect.
+        UserInfo = "userinfo",
+        /// Who somebody is, by the provider's own API.
+        User = "user",
+        /// Somebody's addresses, by GitHub's API.
+        Emails = "emails",
     }
 }
 

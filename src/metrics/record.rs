@@ -7,6 +7,7 @@ use metrics::{Gauge, Histogram, Key, KeyName, Label, Metadata, counter, gauge, h
 use super::catalogue::*;
 use super::exemplars::{self, SpanIds};
 use super::labels::*;
+use crate::domain::ProviderName;
 
 const METADATA: Metadata<'static> = Metadata::new(module_path!(), metrics::Level::INFO, Some(module_path!()));
 
@@ -231,9 +232,56 @@ pub fn rate_limited(route: &str) {
     counter!(RATE_LIMITED.name, "http_route" => route.to_owned()).increment(1);
 }
 
-/// Counts an account that was made.
-pub fn user_registered(provider: &'static str) {
+/// Counts an account that was made: with a password, or through this provider.
+pub fn user_registered(provider: Option<&ProviderName>) {
+    let provider = provider.map_or_else(|| "password".to_owned(), ProviderName::to_string);
     counter!(USERS_REGISTERED.name, "provider" => provider).increment(1);
+}
+
+/// Counts a sign-in through a provider that ended well.
+pub fn signed_in(provider: &ProviderName, outcome: SignIn) {
+    counter!(OAUTH_SIGN_INS.name, "provider" => provider.to_string(), "outcome" => outcome.as_str()).increment(1);
+}
+
+/// Counts a sign-in through a provider that did not come about.
+pub fn sign_in_failed(provider: &ProviderName, failure: SignInFailure) {
+    counter!(OAUTH_SIGN_INS.name, "provider" => provider.to_string(), "outcome" => failure.as_str()).increment(1);
+}
+
+/// One call to a provider of sign-ins, as the labels of its histogram.
+#[derive(Debug, Clone, Copy)]
+pub struct ProviderCall<'a> {
+    /// Which provider.
+    pub provider: &'a ProviderName,
+    /// What it was asked for.
+    pub endpoint: Endpoint,
+    /// The request's method.
+    pub method: &'static str,
+    /// The answer's status, if one came.
+    pub status: Option<u16>,
+    /// Empty for success.
+    pub error_type: &'static str,
+}
+
+/// A status that somebody may ask for. Others are as good as each other, and each would be a series.
+fn status_label(status: u16) -> String {
+    const KNOWN: [u16; 12] = [200, 201, 302, 400, 401, 403, 404, 429, 500, 502, 503, 504];
+    if KNOWN.contains(&status) { status.to_string() } else { "other".to_owned() }
+}
+
+/// Records one call to a provider of sign-ins, as an exemplar too where its span is sampled.
+pub fn provider_call(call: ProviderCall<'_>, duration: Duration, of: Option<SpanIds>) {
+    let series = series(
+        &HTTP_CLIENT_DURATION,
+        [
+            Label::new("provider", call.provider.to_string()),
+            Label::from_static_parts("endpoint", call.endpoint.as_str()),
+            Label::from_static_parts("http_request_method", call.method),
+            Label::new("http_response_status_code", call.status.map(status_label).unwrap_or_default()),
+            Label::from_static_parts("error_type", call.error_type),
+        ],
+    );
+    record(&HTTP_CLIENT_DURATION, &series, duration, of);
 }
 
 /// Counts a change of the token keys' file.

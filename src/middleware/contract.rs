@@ -14,15 +14,15 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{RefOr, path::Parameter};
 
-use crate::api::openapi::takes_numbers;
+use crate::api::openapi::{is_browser_step, takes_numbers};
 use crate::error::{ApiError, Code};
 use crate::extract::Query;
 use crate::extract::fields::pairs;
 
-/// The methods of each route, with the query parameters of each.
+/// The methods of each route, with the query parameters of each; nothing where any will do.
 #[derive(Debug)]
 pub struct Contract {
-    routes: HashMap<String, HashMap<Method, BTreeSet<String>>>,
+    routes: HashMap<String, HashMap<Method, Option<BTreeSet<String>>>>,
 }
 
 impl Contract {
@@ -55,12 +55,14 @@ impl Contract {
         let malformed = |detail: String| ApiError::new(Code::MalformedQuery).with_detail(detail);
         let query =
             pairs(request.uri().query().unwrap_or_default().as_bytes()).map_err(|fault| malformed(fault.into()))?;
-        for (i, (name, _)) in query.iter().enumerate() {
-            if !parameters.contains(name) {
-                return Err(malformed(format!("{name:?} is not a parameter of this call.")));
-            }
-            if query[..i].iter().any(|(earlier, _)| earlier == name) {
-                return Err(malformed(format!("{name:?} must come once.")));
+        if let Some(parameters) = parameters {
+            for (i, (name, _)) in query.iter().enumerate() {
+                if !parameters.contains(name) {
+                    return Err(malformed(format!("{name:?} is not a parameter of this call.")));
+                }
+                if query[..i].iter().any(|(earlier, _)| earlier == name) {
+                    return Err(malformed(format!("{name:?} must come once.")));
+                }
             }
         }
         if !accepts_json(request.headers()) {
@@ -70,7 +72,7 @@ impl Contract {
     }
 }
 
-fn methods(item: &PathItem) -> HashMap<Method, BTreeSet<String>> {
+fn methods(item: &PathItem) -> HashMap<Method, Option<BTreeSet<String>>> {
     let operations = [
         (Method::GET, &item.get),
         (Method::POST, &item.post),
@@ -81,8 +83,8 @@ fn methods(item: &PathItem) -> HashMap<Method, BTreeSet<String>> {
     let mut methods = HashMap::new();
     for (method, operation) in operations {
         let Some(operation) = operation else { continue };
-        let parameters = query_parameters(operation);
-        if method == Method::GET && !takes_numbers(operation) {
+        let parameters = (!is_browser_step(operation)).then(|| query_parameters(operation));
+        if method == Method::GET && !takes_numbers(operation) && !is_browser_step(operation) {
             methods.insert(Method::HEAD, parameters.clone());
         }
         methods.insert(method, parameters);

@@ -54,8 +54,8 @@ impl Limits {
         }
     }
 
-    /// Counts a try at a password, with those at register and login.
-    pub fn password(&self, address: ClientAddress, route: &str) -> Result<(), ApiError> {
+    /// Counts a try at a password, or a sign-in, with those at register and login.
+    pub fn attempt(&self, address: ClientAddress, route: &str) -> Result<(), ApiError> {
         check(self.auth.as_ref(), &address.limited_by(), route).refused.map_or(Ok(()), Err)
     }
 

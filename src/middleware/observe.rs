@@ -17,7 +17,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
 use super::client_address::ClientAddress;
-use crate::domain::{CounterName, UserId};
+use crate::domain::{CounterName, ProviderName, UserId};
 use crate::error::Reported;
 use crate::metrics::{self, HttpRequest};
 use crate::state::AppState;
@@ -187,10 +187,16 @@ fn server_span(request: &Request, method: &'static str, route: Option<&str>, cli
     span
 }
 
-/// The path, unless it can hold anything: where no route matches, or where a counter's name is none.
+/// The path, unless it can hold anything: where no route matches, or where the name of a counter or a provider is none.
 fn harmless<'a>(route: &str, path: &'a str) -> Option<&'a str> {
     let pairs = || route.split('/').zip(path.split('/'));
-    pairs().all(|(template, segment)| template != "{name}" || segment.parse::<CounterName>().is_ok()).then_some(path)
+    pairs()
+        .all(|(template, segment)| match template {
+            "{name}" => segment.parse::<CounterName>().is_ok(),
+            "{provider}" => segment.parse::<ProviderName>().is_ok(),
+            _ => true,
+        })
+        .then_some(path)
 }
 
 /// A query string whose parameters keep the names that are ours and lose their values, but for numbers: anything else may be
@@ -238,6 +244,7 @@ mod tests {
     fn a_query_keeps_its_names_and_loses_its_secrets() {
         assert_eq!(redacted("count=5&token=abc"), "count=5&token=REDACTED");
         assert_eq!(redacted("eyJhbGciOiJI"), "REDACTED");
+        assert_eq!(redacted("code=abc&state=def&iss=x"), "REDACTED&REDACTED&REDACTED");
         assert_eq!(
             redacted("access_token=x&a&eyJhbGciOiJI=&count=eyJ&cursor=eyJ"),
             "REDACTED&REDACTED&REDACTED&count=REDACTED&cursor=REDACTED"
@@ -251,6 +258,9 @@ mod tests {
         assert_eq!(harmless("/v1/next", "/v1/next"), Some("/v1/next"));
         assert_eq!(harmless(template, "/v1/counters/ada@example.com/next"), None);
         assert_eq!(harmless(template, "/v1/counters/a%20b/next"), None);
+        let (template, path) = ("/v1/oauth/{provider}/callback", "/v1/oauth/github/callback");
+        assert_eq!(harmless(template, path), Some(path));
+        assert_eq!(harmless(template, "/v1/oauth/ada@example.com/callback"), None);
     }
 
     #[test]

@@ -8,13 +8,17 @@ use tokio::runtime::Handle;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::auth::oauth::Providers;
 use crate::auth::token::{Keyring, Tokens};
 use crate::config::{Config, Sources};
-use crate::domain::{CounterId, CounterName, Email, UserId};
+use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Format;
 use crate::sequencer::Sequencer;
-use crate::store::{Answer, Batch, Counter, NamedCounter, NewUser, PrepareError, Store, StoreError, TokenHash, User};
+use crate::store::{
+    Answer, Batch, Counter, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Store, StoreError,
+    TokenHash, Unlinked, User,
+};
 
 /// Panics whatever it is asked for.
 struct Panicking;
@@ -48,6 +52,21 @@ impl Store for Panicking {
     async fn create_user(&self, _: &NewUser) -> Result<(), StoreError> {
         panic!("planted")
     }
+    async fn user_by_identity(&self, _: &Identity) -> Result<Option<User>, StoreError> {
+        panic!("planted")
+    }
+    async fn add_identity(&self, _: UserId, _: &Identity) -> Result<bool, StoreError> {
+        panic!("planted")
+    }
+    async fn remove_identities(&self, _: UserId, _: &ProviderName) -> Result<Unlinked, StoreError> {
+        panic!("planted")
+    }
+    async fn keep_login(&self, _: &LoginHash, _: &Login) -> Result<(), StoreError> {
+        panic!("planted")
+    }
+    async fn login(&self, _: &LoginHash, _: LoginUse, _: Timestamp) -> Result<Option<Login>, StoreError> {
+        panic!("planted")
+    }
     async fn user_by_email(&self, _: &Email) -> Result<Option<User>, StoreError> {
         panic!("planted")
     }
@@ -79,6 +98,7 @@ async fn a_panic_is_answered_counted_and_says_nothing_internal() {
         store,
         sequencer,
         tokens,
+        Providers::new(&config.oauth).unwrap(),
         Lifecycle::default(),
         config.http,
         &config.limits,

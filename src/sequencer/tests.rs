@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::domain::{CounterName, CounterValue, Email, UserId};
+use crate::domain::{CounterName, CounterValue, Email, Identity, ProviderName, UserId};
 use crate::store::plan::Known;
-use crate::store::{Counter, Key, NamedCounter, NewUser, PrepareError, Rules, TokenHash, User};
+use crate::store::{
+    Counter, Key, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, TokenHash, Unlinked, User,
+};
 
 const RULES: Rules = Rules { initial_value: CounterValue::new(0).unwrap(), counters_per_user: 100 };
 
@@ -87,6 +89,21 @@ impl Store for Held {
         unreachable!()
     }
     async fn create_user(&self, _: &NewUser) -> Result<(), StoreError> {
+        unreachable!()
+    }
+    async fn user_by_identity(&self, _: &Identity) -> Result<Option<User>, StoreError> {
+        unreachable!()
+    }
+    async fn add_identity(&self, _: UserId, _: &Identity) -> Result<bool, StoreError> {
+        unreachable!()
+    }
+    async fn remove_identities(&self, _: UserId, _: &ProviderName) -> Result<Unlinked, StoreError> {
+        unreachable!()
+    }
+    async fn keep_login(&self, _: &LoginHash, _: &Login) -> Result<(), StoreError> {
+        unreachable!()
+    }
+    async fn login(&self, _: &LoginHash, _: LoginUse, _: Timestamp) -> Result<Option<Login>, StoreError> {
         unreachable!()
     }
     async fn user_by_email(&self, _: &Email) -> Result<Option<User>, StoreError> {

@@ -11,6 +11,7 @@ mod deadline;
 mod documents;
 mod error;
 mod events;
+mod logins;
 #[cfg(feature = "mutants")]
 mod mutant;
 mod orphans;
@@ -37,9 +38,10 @@ use tracing::Instrument as _;
 
 use super::instrumented::Instrumented;
 use super::{
-    Answer, Batch, Cause, Counter, NamedCounter, NewUser, PrepareError, Rules, Store, StoreError, TokenHash, User,
+    Answer, Batch, Cause, Counter, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store,
+    StoreError, TokenHash, Unlinked, User,
 };
-use crate::domain::{CounterId, CounterName, Email, UserId};
+use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 use deadline::{Deadline, Repeats};
 use documents::Stored;
 use error::Effect;
@@ -387,6 +389,31 @@ impl Store for MongoStore {
         // Says the same as the unique index does, or else the index would not be used.
         let filter = doc! { "email": email.as_str(), "password_hash": { "$exists": true } };
         self.placed(|operations| async move { operations.find_user(filter).await }).await
+    }
+
+    async fn user_by_identity(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
+        let filter = logins::opened_by(identity);
+        self.placed(|operations| async move { operations.find_user(filter).await }).await
+    }
+
+    async fn add_identity(&self, id: UserId, identity: &Identity) -> Result<bool, StoreError> {
+        let identity = identity.clone();
+        self.placed(move |operations| async move { operations.link(id, &identity).await }).await
+    }
+
+    async fn remove_identities(&self, id: UserId, provider: &ProviderName) -> Result<Unlinked, StoreError> {
+        let provider = provider.clone();
+        self.placed(move |operations| async move { operations.unlink(id, &provider).await }).await
+    }
+
+    async fn keep_login(&self, code: &LoginHash, login: &Login) -> Result<(), StoreError> {
+        let (code, login) = (code.clone(), login.clone());
+        self.placed(|operations| async move { operations.insert_login(&code, &login).await }).await
+    }
+
+    async fn login(&self, code: &LoginHash, usage: LoginUse, now: Timestamp) -> Result<Option<Login>, StoreError> {
+        let code = code.clone();
+        self.placed(move |operations| async move { operations.use_login(&code, usage, now).await }).await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {

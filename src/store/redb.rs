@@ -7,6 +7,7 @@ mod claim;
 mod error;
 mod file;
 mod handle;
+mod logins;
 mod recovery;
 mod tables;
 #[cfg(test)]
@@ -29,13 +30,14 @@ pub use self::file::OpenError;
 use self::handle::{Handle, Verdict};
 use super::instrumented::Instrumented;
 use super::{
-    Action, Answer, Batch, Cause, Counter, NamedCounter, NewUser, PrepareError, Rules, Store, StoreError, TokenHash,
-    User,
+    Action, Answer, Batch, Cause, Counter, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules,
+    Store, StoreError, TokenHash, Unlinked, User,
 };
-use crate::domain::{CounterId, CounterName, Email, UserId};
+use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 
 const USERS: &str = "users";
 const COUNTERS: &str = "incremental_counter";
+const LOGINS: &str = "oauth_logins";
 
 /// A [`Store`] in a file of this machine.
 pub struct RedbStore {
@@ -203,6 +205,35 @@ impl Store for RedbStore {
     async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
         let email = email.clone();
         self.read("get", USERS, move |txn| tables::user_by_email(txn, &email)).await
+    }
+
+    async fn user_by_identity(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
+        let identity = identity.clone();
+        self.read("get", USERS, move |txn| logins::user_by_identity(txn, &identity)).await
+    }
+
+    async fn add_identity(&self, id: UserId, identity: &Identity) -> Result<bool, StoreError> {
+        let identity = identity.clone();
+        self.write("update", USERS, move |txn| logins::add_identity(txn, id, identity)).await
+    }
+
+    async fn remove_identities(&self, id: UserId, provider: &ProviderName) -> Result<Unlinked, StoreError> {
+        let provider = provider.clone();
+        self.write("update", USERS, move |txn| logins::remove_identities(txn, id, &provider)).await
+    }
+
+    async fn keep_login(&self, code: &LoginHash, login: &Login) -> Result<(), StoreError> {
+        let (code, login) = (code.clone(), login.clone());
+        self.write("insert", LOGINS, move |txn| logins::keep(txn, &code, login)).await
+    }
+
+    async fn login(&self, code: &LoginHash, usage: LoginUse, now: Timestamp) -> Result<Option<Login>, StoreError> {
+        let code = code.clone();
+        match usage {
+            LoginUse::Look => self.read("get", LOGINS, move |txn| logins::look(txn, &code, now)).await,
+            LoginUse::Try => self.write("update", LOGINS, move |txn| logins::count_try(txn, &code, now)).await,
+            LoginUse::Take => self.write("delete", LOGINS, move |txn| logins::take(txn, &code, now)).await,
+        }
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {

@@ -15,6 +15,7 @@ mod full_disk;
 mod lifecycle;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod oauth;
 mod proxies;
 mod readme;
 mod replicas;

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::plan::{KeyId, KeyRecord};
-use super::super::{Cause, Counter, NamedCounter, NewUser, PasswordHash, StoreError, User};
+use super::super::{Cause, Counter, Login, LoginHash, NamedCounter, NewUser, PasswordHash, StoreError, User};
 use super::error::INVALID_DOCUMENT;
-use crate::domain::{CounterId, CounterName, CounterValue, Timestamp, UserId};
+use crate::domain::{CounterId, CounterName, CounterValue, Email, Identity, Timestamp, UserId};
 
 /// A document of a certain collection.
 pub(super) trait Stored: Serialize + DeserializeOwned + Send + Sync + Unpin + 'static {
@@ -32,6 +32,9 @@ pub(super) struct UserDocument {
     counters: i64,
     incremental_id: String,
     created_at: DateTime,
+    /// An empty one is none: the unique index is over those that there are.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    identities: Vec<Identity>,
 }
 
 impl Stored for UserDocument {
@@ -90,6 +93,23 @@ impl Stored for KeyDocument {
     const COLLECTION: &'static str = "idempotency_keys";
 }
 
+/// A login that waits for its one-time code.
+#[derive(Serialize, Deserialize)]
+pub(super) struct LoginDocument {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(flatten)]
+    identity: Identity,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<Email>,
+    tries: i64,
+    expires_at: DateTime,
+}
+
+impl Stored for LoginDocument {
+    const COLLECTION: &'static str = "oauth_logins";
+}
+
 /// The `_id` of a key's record.
 pub(super) fn key_id((user, key): &KeyId) -> String {
     format!("{user}/{}", key.as_str())
@@ -127,13 +147,14 @@ impl UserDocument {
         let default = CounterId { user: user.id, name: CounterName::default_counter() };
         Self {
             id: user.id.to_string(),
-            email: Some(user.email.as_str().to_owned()),
-            password_hash: Some(user.password_hash.as_phc().to_owned()),
+            email: user.email.as_ref().map(|email| email.as_str().to_owned()),
+            password_hash: user.key.password_hash().map(|hash| hash.as_phc().to_owned()),
             token: Some(user.token.0.clone()),
             token_generation: 0,
             counters: 0,
             incremental_id: default.to_string(),
             created_at: date(user.created_at),
+            identities: user.key.identity().cloned().into_iter().collect(),
         }
     }
 
@@ -143,10 +164,27 @@ impl UserDocument {
             id: self.id.parse().map_err(|_| invalid("a user's _id is no UUID"))?,
             email: email.map_err(|_| invalid("a user's email is none"))?,
             password_hash: self.password_hash.map(PasswordHash::new),
+            identities: self.identities,
             token_generation: unsigned(self.token_generation)?,
             counters: unsigned(self.counters)?,
             created_at: moment(self.created_at),
         })
+    }
+}
+
+impl LoginDocument {
+    pub(super) fn of(code: &LoginHash, login: &Login) -> Self {
+        Self {
+            id: code.0.clone(),
+            identity: login.identity.clone(),
+            email: login.email.clone(),
+            tries: 0,
+            expires_at: date(login.expires_at),
+        }
+    }
+
+    pub(super) fn into_login(self) -> Login {
+        Login { identity: self.identity, email: self.email, expires_at: moment(self.expires_at) }
     }
 }
 

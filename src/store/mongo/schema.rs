@@ -11,7 +11,7 @@ use mongodb::options::{CommitQuorum, IndexOptions};
 
 use super::super::{Cause, PrepareError, StoreError};
 use super::deadline::Deadline;
-use super::documents::{CounterDocument, KeyDocument, Stored, UserDocument};
+use super::documents::{CounterDocument, KeyDocument, LoginDocument, Stored, UserDocument};
 use super::error::{AUTHENTICATION, Effect, UNAUTHORIZED};
 use super::{Connection, NO_COLLECTION, Operations};
 use crate::domain::CounterValue;
@@ -144,7 +144,7 @@ fn refused(error: StoreError) -> PrepareError {
 }
 
 fn schemas() -> Vec<Schema> {
-    vec![users(), counters(), keys()]
+    vec![users(), counters(), keys(), logins()]
 }
 
 fn users() -> Schema {
@@ -161,6 +161,14 @@ fn users() -> Schema {
                 "counters": whole_number(),
                 "incremental_id": { "bsonType": "string" },
                 "created_at": { "bsonType": "date" },
+                "identities": {
+                    "bsonType": "array",
+                    "items": {
+                        "bsonType": "object",
+                        "required": ["provider", "subject"],
+                        "properties": { "provider": { "bsonType": "string" }, "subject": { "bsonType": "string" } },
+                    },
+                },
             },
         ),
         indexes: vec![
@@ -190,7 +198,6 @@ fn counters() -> Schema {
 }
 
 fn keys() -> Schema {
-    let expiry = IndexOptions::builder().name("expiry".to_owned()).expire_after(Duration::ZERO).build();
     Schema {
         collection: KeyDocument::COLLECTION,
         validator: json_schema(
@@ -202,8 +209,32 @@ fn keys() -> Schema {
                 "expires_at": { "bsonType": "date" },
             },
         ),
-        indexes: vec![IndexModel::builder().keys(doc! { "expires_at": 1 }).options(expiry).build()],
+        indexes: vec![expiry()],
     }
+}
+
+fn logins() -> Schema {
+    Schema {
+        collection: LoginDocument::COLLECTION,
+        validator: json_schema(
+            &["_id", "provider", "subject", "tries", "expires_at"],
+            doc! {
+                "_id": { "bsonType": "string" },
+                "provider": { "bsonType": "string" },
+                "subject": { "bsonType": "string" },
+                "email": { "bsonType": "string", "maxLength": 254 },
+                "tries": whole_number(),
+                "expires_at": { "bsonType": "date" },
+            },
+        ),
+        indexes: vec![expiry()],
+    }
+}
+
+/// The server removes a document when its time has come, within a minute or so.
+fn expiry() -> IndexModel {
+    let options = IndexOptions::builder().name("expiry".to_owned()).expire_after(Duration::ZERO).build();
+    IndexModel::builder().keys(doc! { "expires_at": 1 }).options(options).build()
 }
 
 fn json_schema(required: &[&str], properties: Document) -> Document {

@@ -4,7 +4,7 @@ use mongodb::action::Action;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::super::{NewUser, StoreError, User};
+use super::super::{AccountKey, NewUser, StoreError, User};
 use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, GenerationOfUser, KeyDocument, Stored, UserDocument, ids_of, unsigned};
@@ -23,8 +23,11 @@ impl Operations {
             })
             .await;
         match inserted {
-            // The only other unique value of a new user is its identity, which is new.
-            Err(error) if error.kind() == DUPLICATE_KEY => Err(StoreError::EmailTaken),
+            // Its id is new, and beside it either its address is unique or its identity.
+            Err(error) if error.kind() == DUPLICATE_KEY => Err(match user.key {
+                AccountKey::Password(_) => StoreError::EmailTaken,
+                AccountKey::Identity(_) => StoreError::IdentityTaken,
+            }),
             result => result.map(drop),
         }
     }
@@ -45,11 +48,20 @@ impl Operations {
 
     /// Changes a user and answers its token generation afterwards; nothing where the user is gone.
     pub(super) async fn update_generation(&self, id: UserId, change: Document) -> Result<Option<u64>, StoreError> {
+        self.update_one_generation(doc! { "_id": id.to_string() }, change).await
+    }
+
+    /// The same of the one user that the filter finds; nothing where it finds none.
+    pub(super) async fn update_one_generation(
+        &self,
+        filter: Document,
+        change: Document,
+    ) -> Result<Option<u64>, StoreError> {
         let deadline = self.deadline();
         let users = self.connection()?.collection::<GenerationOfUser>();
         self.call(("findAndModify", UserDocument::COLLECTION), Effect::Write, deadline, |comment| {
             users
-                .find_one_and_update(doc! { "_id": id.to_string() }, change)
+                .find_one_and_update(filter, change)
                 .projection(doc! { "token_generation": 1 })
                 .return_document(ReturnDocument::After)
                 .max_time(deadline.remaining())

@@ -112,7 +112,7 @@ pub(super) fn open_backend<B: StorageBackend>(
         (opened, None) => opened.map_err(|error| failed(path, error))?,
     };
     match layout(&database) {
-        Ok(None | Some(tables::LAYOUT)) => Ok(database),
+        Ok(None | Some(tables::OLDEST_LAYOUT..=tables::LAYOUT)) => Ok(database),
         Ok(Some(found)) => Err(OpenError::Layout { path: path.to_owned(), found, known: tables::LAYOUT }),
         Err(error) => Err(OpenError::Unreadable { path: path.to_owned(), reason: error.to_string() }),
     }

@@ -11,14 +11,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::handle::Verdict;
-use crate::domain::{CounterId, CounterName, CounterValue, Email, IdempotencyKey, Timestamp, UserId};
+use super::logins::{IDENTITIES, LOGINS, identity_key};
+use crate::domain::{CounterId, CounterName, CounterValue, Email, IdempotencyKey, Identity, Timestamp, UserId};
 use crate::store::plan::{KeyId, KeyRecord, Known, Write, plan};
 use crate::store::{
-    Answer, Batch, Cause, Counter, Group, NamedCounter, NewUser, PasswordHash, Rules, StoreError, TokenHash, User,
+    AccountKey, Answer, Batch, Cause, Counter, Group, NamedCounter, NewUser, PasswordHash, Rules, StoreError,
+    TokenHash, User,
 };
 
 /// The layout that is described here. It rises with every change that an older version would misread.
-pub(super) const LAYOUT: u64 = 1;
+pub(super) const LAYOUT: u64 = 2;
+/// The oldest that can be brought up to it, by [`create`]. 1 knew no identities, and would forget them when it writes a user.
+pub(super) const OLDEST_LAYOUT: u64 = 1;
 
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const LAYOUT_KEY: &str = "layout";
@@ -39,22 +43,26 @@ const PRUNED_AT_ONCE: usize = 64;
 
 /// A user as it stands in the file, under its id.
 #[derive(Serialize, Deserialize)]
-struct UserRecord {
+pub(super) struct UserRecord {
     email: Option<Email>,
-    password_hash: Option<String>,
+    pub(super) password_hash: Option<String>,
     /// The hash of the newest token's `jti`; nothing after a logout.
     token: Option<String>,
     token_generation: u64,
     counters: u64,
     created_at: Timestamp,
+    /// Absent in records of layout 1.
+    #[serde(default)]
+    pub(super) identities: Vec<Identity>,
 }
 
 impl UserRecord {
-    fn into_user(self, id: UserId) -> User {
+    pub(super) fn into_user(self, id: UserId) -> User {
         User {
             id,
             email: self.email,
             password_hash: self.password_hash.map(PasswordHash::new),
+            identities: self.identities,
             token_generation: self.token_generation,
             counters: self.counters,
             created_at: self.created_at,
@@ -71,10 +79,10 @@ pub(super) fn layout(txn: &ReadTransaction) -> Result<Option<u64>, TableError> {
     layout.map(Some).ok_or_else(|| TableError::TableDoesNotExist(META.name().to_owned()))
 }
 
-/// Makes the tables, unless they are there.
+/// Makes the tables that are not there.
 pub(super) fn create(txn: &WriteTransaction) -> Result<Verdict<()>, StoreError> {
     let mut meta = txn.open_table(META)?;
-    if meta.get(LAYOUT_KEY)?.is_some() {
+    if meta.get(LAYOUT_KEY)?.is_some_and(|layout| layout.value() == LAYOUT) {
         return Ok(Verdict::Abort(()));
     }
     meta.insert(LAYOUT_KEY, LAYOUT)?;
@@ -83,6 +91,8 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<Verdict<()>, StoreError> 
     txn.open_table(COUNTERS)?;
     txn.open_table(KEYS)?;
     txn.open_table(EXPIRIES)?;
+    txn.open_table(IDENTITIES)?;
+    txn.open_table(LOGINS)?;
     Ok(Verdict::Commit(()))
 }
 
@@ -211,18 +221,31 @@ pub(super) fn delete_counter(txn: &WriteTransaction, id: &CounterId) -> Result<V
 /// Stores a new user.
 pub(super) fn create_user(txn: &WriteTransaction, user: &NewUser) -> Result<Verdict<()>, StoreError> {
     let id = user.id.to_string();
-    let mut emails = txn.open_table(EMAILS)?;
-    if emails.get(user.email.as_str())?.is_some() {
-        return Err(StoreError::EmailTaken);
+    match &user.key {
+        AccountKey::Password(_) => {
+            let mut emails = txn.open_table(EMAILS)?;
+            let email = user.email.as_ref().ok_or_else(|| corrupt("a user with a password has no address"))?;
+            if emails.get(email.as_str())?.is_some() {
+                return Err(StoreError::EmailTaken);
+            }
+            emails.insert(email.as_str(), id.as_str())?;
+        }
+        AccountKey::Identity(identity) => {
+            let mut identities = txn.open_table(IDENTITIES)?;
+            if identities.get(identity_key(identity))?.is_some() {
+                return Err(StoreError::IdentityTaken);
+            }
+            identities.insert(identity_key(identity), id.as_str())?;
+        }
     }
-    emails.insert(user.email.as_str(), id.as_str())?;
     let record = UserRecord {
-        email: Some(user.email.clone()),
-        password_hash: Some(user.password_hash.as_phc().to_owned()),
+        email: user.email.clone(),
+        password_hash: user.key.password_hash().map(|hash| hash.as_phc().to_owned()),
         token: Some(user.token.0.clone()),
         token_generation: 0,
         counters: 0,
         created_at: user.created_at,
+        identities: user.key.identity().cloned().into_iter().collect(),
     };
     txn.open_table(USERS)?.insert(id.as_str(), encode(&record)?.as_slice())?;
     Ok(Verdict::Commit(()))
@@ -261,8 +284,13 @@ pub(super) fn delete_user(txn: &WriteTransaction, id: UserId) -> Result<Verdict<
     let mut users = txn.open_table(USERS)?;
     let Some(record) = find_user(&users, id)? else { return Ok(Verdict::Abort(false)) };
     users.remove(id.to_string().as_str())?;
-    if let Some(email) = &record.email {
+    // Of an account without a password the address is a label, and may be another account's key.
+    if let (Some(email), Some(_)) = (&record.email, &record.password_hash) {
         txn.open_table(EMAILS)?.remove(email.as_str())?;
+    }
+    let mut identities = txn.open_table(IDENTITIES)?;
+    for identity in &record.identities {
+        identities.remove(identity_key(identity))?;
     }
     let [first, end] = range_of(id);
     txn.open_table(COUNTERS)?.retain_in::<&str, _>(first.as_str()..end.as_str(), |_, _| false)?;
@@ -288,7 +316,7 @@ fn change_generation(
 }
 
 /// Changes a user's record and answers it; nothing where the user is gone.
-fn update_user(
+pub(super) fn update_user(
     users: &mut Table<'_, &'static str, &'static [u8]>,
     id: UserId,
     change: impl FnOnce(&mut UserRecord),
@@ -299,7 +327,7 @@ fn update_user(
     Ok(Some(record))
 }
 
-fn find_user(
+pub(super) fn find_user(
     users: &impl ReadableTable<&'static str, &'static [u8]>,
     id: UserId,
 ) -> Result<Option<UserRecord>, StoreError> {
@@ -327,15 +355,15 @@ fn decode_counter((value, version, updated_at): (u64, u64, i64)) -> Result<Count
     Ok(Counter { value, version, updated_at: Timestamp::from_millis(updated_at) })
 }
 
-fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
+pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     serde_json::to_vec(record).map_err(|_| StoreError::Corrupt(Cause::new("encoding", "a record cannot be written")))
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8], table: &str) -> Result<T, StoreError> {
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], table: &str) -> Result<T, StoreError> {
     // What serde says is left out: it may repeat what stands in the record.
     serde_json::from_slice(bytes).map_err(|_| corrupt(&format!("a record of {table} is not as this program writes it")))
 }
 
-fn corrupt(detail: &str) -> StoreError {
+pub(super) fn corrupt(detail: &str) -> StoreError {
     StoreError::Corrupt(Cause::new("corrupted", detail))
 }

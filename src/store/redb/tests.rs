@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::{CounterValue, IdempotencyKey, Timestamp};
-use crate::store::{Condition, Group, KEY_LIFETIME, Key, Op, Outcome, PasswordHash, Refusal};
+use crate::store::{AccountKey, Condition, Group, KEY_LIFETIME, Key, Op, Outcome, PasswordHash, Refusal};
 
 const RULES: Rules = Rules { initial_value: CounterValue::new(0).unwrap(), counters_per_user: 2 };
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,8 +77,8 @@ fn taken(first: u64, last: u64) -> Outcome {
 async fn new_user(store: &RedbStore, email: &str) -> UserId {
     let user = NewUser {
         id: UserId::generate(),
-        email: email.parse().unwrap(),
-        password_hash: PasswordHash::new("$argon2id$".into()),
+        email: Some(email.parse().unwrap()),
+        key: AccountKey::Password(PasswordHash::new("$argon2id$".into())),
         token: TokenHash("aa".into()),
         created_at: NOW,
     };
@@ -251,8 +251,8 @@ async fn an_address_is_taken_once_and_a_logout_raises_the_generation() {
     let ada = new_user(&store, "ada@example.com").await;
     let again = NewUser {
         id: UserId::generate(),
-        email: "ada@example.com".parse().unwrap(),
-        password_hash: PasswordHash::new(String::new()),
+        email: Some("ada@example.com".parse().unwrap()),
+        key: AccountKey::Password(PasswordHash::new(String::new())),
         token: TokenHash(String::new()),
         created_at: NOW,
     };

@@ -33,6 +33,11 @@ impl Client {
         &self.contract
     }
 
+    /// An address of the service.
+    pub(crate) fn url(&self, path: &str) -> reqwest::Url {
+        format!("{}{path}", self.base).parse().unwrap()
+    }
+
     /// A call of any method. `path` may hold a query.
     pub(crate) fn call(&self, method: &str, path: &str) -> Call {
         let method = Method::from_bytes(method.as_bytes()).unwrap();

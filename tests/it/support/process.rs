@@ -177,7 +177,7 @@ struct Gathered {
 }
 
 impl Lines {
-    fn of(output: impl Read + Send + 'static) -> Arc<Self> {
+    pub(crate) fn of(output: impl Read + Send + 'static) -> Arc<Self> {
         let lines = Arc::new(Self::default());
         let gathering = lines.clone();
         std::thread::spawn(move || {

@@ -42,7 +42,7 @@ async fn a_damaged_or_newer_file_and_anothers_are_refused() {
     change_layout(&folder, |layout| {
         layout.insert("layout", 7).unwrap();
     });
-    assert!(folder.refusal().contains("has layout 7, and this version of the service knows layout 1 only"));
+    assert!(folder.refusal().contains("has layout 7, and this version of the service knows layout 2 only"));
 
     change_layout(&folder, |layout| {
         layout.remove("layout").unwrap();

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 
 use super::disk::Disk;
 use super::*;
+use crate::store::AccountKey;
 use crate::store::plan::{KeyRecord, Known, plan};
 
 pub(super) const RULES: Rules = Rules { initial_value: CounterValue::new(0).unwrap(), counters_per_user: 4 };
@@ -122,8 +123,8 @@ pub(super) async fn new_disk() -> Disk {
     let store = open(&disk, false).await.unwrap();
     let user = NewUser {
         id: user(),
-        email: "ada@example.com".parse().unwrap(),
-        password_hash: PasswordHash::new("$argon2id$".into()),
+        email: Some("ada@example.com".parse().unwrap()),
+        key: AccountKey::Password(PasswordHash::new("$argon2id$".into())),
         token: TokenHash("aa".into()),
         created_at: NOW,
     };
