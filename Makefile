@@ -22,6 +22,7 @@ tools: ## Install what the tests need into .tools/
 	scripts/install-mongod
 	scripts/install-prometheus
 	scripts/install-schemathesis
+	scripts/install-oauth-tools
 
 fmt: ## Format the code
 	cargo fmt
@@ -170,4 +171,4 @@ sbom: ## Write target/sbom.json, a CycloneDX bill of what is in the binary (inst
 	mkdir -p target && mv sbom.json target/sbom.json
 
 clean: ## Remove what was built and installed
-	rm -rf target .tools tests/k6/node_modules
+	rm -rf target .tools tests/k6/node_modules tests/oauth/node_modules

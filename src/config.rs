@@ -20,7 +20,7 @@ use secrecy::SecretString;
 
 use crate::auth::token::Keyring;
 use crate::domain::CounterValue;
-pub use catalogue::{PROVIDER_SETTINGS, SETTINGS, Setting, reference};
+pub use catalogue::{SETTINGS, Setting, reference};
 pub use oauth::{Dialect, OauthConfig, ProviderConfig};
 pub use parse::{Rate, duration as parse_duration, secure_url};
 use read::Reader;
@@ -245,18 +245,19 @@ impl Config {
     }
 }
 
+/// Is there a setting of this name? Those of a provider of sign-ins are there for every name that one can have.
+pub fn is_setting(name: &str) -> bool {
+    SETTINGS.iter().any(|s| s.name == name || (s.secret && s.file_name() == name)) || oauth::provider(name).is_some()
+}
+
 /// Variables that look like settings and are none: most often a slip of the pen. A warning, not a fault, for Kubernetes
 /// makes `COUNTER_API_…` variables for a Service named counter-api.
 fn unknown(sources: &Sources) -> Vec<String> {
-    let known = |name: &str| {
-        SETTINGS.iter().any(|s| s.name == name || (s.secret && s.file_name() == name))
-            || oauth::provider(name).is_some()
-    };
     let mut names: Vec<_> = sources
         .environment
         .keys()
         .filter_map(|name| name.to_str())
-        .filter(|name| name.starts_with("COUNTER_") && !name.starts_with("COUNTER_API_") && !known(name))
+        .filter(|name| name.starts_with("COUNTER_") && !name.starts_with("COUNTER_API_") && !is_setting(name))
         .collect();
     names.sort_unstable();
     names.into_iter().map(|name| format!("{name} is set, but there is no such setting")).collect()

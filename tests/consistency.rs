@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use counter_api::config::SETTINGS;
+use counter_api::config::is_setting;
 use counter_api::metrics::{CATALOGUE, Kind, Metric};
 use promql_parser::label::Matchers;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
@@ -327,10 +327,9 @@ fn metrics_and_settings_named_in_documents_exist() {
             }
         }
         for name in words(&text, "COUNTER_", |c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
-            let is_setting = SETTINGS.iter().any(|s| s.name == name || s.secret && s.file_name() == name);
-            // What Kubernetes makes for a Service of this name.
-            let foreign = name == "COUNTER_" || name.starts_with("COUNTER_API_");
-            if !is_setting && !foreign {
+            // What Kubernetes makes for a Service of this name; and what stands before a name that is the reader's own.
+            let foreign = matches!(name, "COUNTER_" | "COUNTER_OAUTH_") || name.starts_with("COUNTER_API_");
+            if !is_setting(name) && !foreign {
                 faults.push(format!("{}: there is no setting {name}", file.display()));
             }
         }

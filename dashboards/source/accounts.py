@@ -5,6 +5,7 @@ from grafana import (BAD, BLUE, GOOD, PURPLE, WARN, named, or_none, or_zero, pla
                      timeseries)
 
 ATTEMPTS = "counter_api_auth_attempts_total"
+SIGN_INS = "counter_api_oauth_sign_ins_total"
 # The problem codes that are no caller's fault.
 OURS = "internal|store_unavailable|overloaded|draining|outcome_unknown"
 REQUESTS = "http_server_request_duration_seconds"
@@ -52,6 +53,23 @@ def build():
                          query(rate(f"{REQUESTS}_count", '<own>, http_route="/v1/me", http_request_method="DELETE", '
                                     'http_response_status_code="204"'), "deleted accounts")], 8,
                         overrides=[named("logouts", BLUE), named("deleted accounts", WARN)])),
+            ("Sign-in through providers", 7,
+             timeseries("Sign-ins through providers", """Sign-ins a second by provider and how they ended. Good is sign_in and
+                        sign_up; a provider_… that rises is that provider, or our secret there.""", "cps",
+                        [query(or_none(rate(SIGN_INS, by="provider, outcome"), provider="none", outcome="none"),
+                               "{{provider}} {{outcome}}")], 8, many=True,
+                        links=[runbook("CounterApiOAuthProviderFailing")]),
+             timeseries("Failed by the provider", """The share of decided sign-ins that failed at the provider. Good is near
+                        zero; above a half somebody is told.""", "percentunit",
+                        [query(or_none(f'sum by (provider) (rate({SIGN_INS}{{<own>, outcome=~"provider_.+"}}[$__rate_interval])) / '
+                                       f'clamp_min(sum by (provider) (rate({SIGN_INS}{{<own>, '
+                                       f'outcome=~"provider_.+|sign_up|sign_in|linked"}}[$__rate_interval])), 1e-9)',
+                                       provider="none"), "{{provider}}")], 8,
+                        links=[runbook("CounterApiOAuthProviderFailing")]),
+             timeseries("Providers take (p95)", """Seconds that one call to a provider takes. Good is below a second; at
+                        COUNTER_OAUTH_TIMEOUT it is given up.""", "s",
+                        [query(or_none(quantile(0.95, "http_client_request_duration_seconds", by="provider"), provider="none"),
+                               "{{provider}}")], 8)),
             ("Who is turned away", 8,
              timeseries("Rate limited by route", """Calls a second that were answered 429. On register and login: an
                         attack, or many users behind one address that is not a trusted proxy.""", "reqps",

@@ -139,8 +139,8 @@ def build():
                         overrides=[named("dropped", BAD), named("repeated warnings", WARN)],
                         links=[runbook("CounterApiTelemetryLoss")]),
              timeseries("Scrapes", """Samples of a scrape, by replica. Good is flat and below the published ceiling
-                        of 3,000; a slope is a label without bounds.""", "none",
-                        each("max by (instance) (scrape_samples_scraped{<own>})"), 6, limit=3000)),
+                        of 4,000; a slope is a label without bounds.""", "none",
+                        each("max by (instance) (scrape_samples_scraped{<own>})"), 6, limit=4000)),
             ("", 7,
              timeseries("A scrape takes", """Seconds that Prometheus waited for /metrics, by replica. Good is below
                         0.1 s.""", "s",

@@ -93,7 +93,7 @@ settings! {
 
 /// The settings of each provider of sign-ins. `<PROVIDER>` is `GITHUB`, `GOOGLE`, `FACEBOOK`, or any name with an issuer.
 /// They are read from the environment alone: flags cannot have names of the operator's own.
-pub static PROVIDER_SETTINGS: &[Setting] = &[
+static PROVIDER_SETTINGS: &[Setting] = &[
     Setting {
         name: "COUNTER_OAUTH_<PROVIDER>_CLIENT_ID",
         default: "",

@@ -254,7 +254,10 @@ impl<'a> Reader<'a> {
                 Some(value)
             }
             Err(right) => {
-                self.fault_of(format!("{name} {right}, not {text:?}"));
+                // What holds an @ may hold a password before it.
+                let told =
+                    if text.is_empty() || text.contains('@') { String::new() } else { format!(", not {text:?}") };
+                self.fault_of(format!("{name} {right}{told}"));
                 None
             }
         }

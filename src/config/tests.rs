@@ -105,3 +105,90 @@ fn a_misspelt_setting_is_noticed() {
     let config = Config::read(&sources(&[("COUNTER_LISTN", "x"), ("COUNTER_API_PORT", "tcp://10.0.0.1:80")])).unwrap();
     assert_eq!(config.warnings, ["COUNTER_LISTN is set, but there is no such setting"]);
 }
+
+const GITHUB: [(&str, &str); 3] = [
+    ("COUNTER_PUBLIC_URL", "https://counter.example.com/"),
+    ("COUNTER_OAUTH_GITHUB_CLIENT_ID", "id"),
+    ("COUNTER_OAUTH_GITHUB_CLIENT_SECRET", "hunter2"),
+];
+
+#[test]
+fn a_known_provider_needs_an_id_and_a_secret() {
+    let config = Config::read(&sources(&GITHUB)).unwrap();
+    assert_eq!(config.oauth.public_url.as_deref(), Some("https://counter.example.com"));
+    let [github] = &config.oauth.providers[..] else { panic!("{:?}", config.oauth) };
+    assert_eq!((github.name.as_str(), github.display_name.as_str()), ("github", "GitHub"));
+    assert_eq!((github.dialect, github.issuer.as_str()), (Dialect::GitHub, "https://github.com"));
+    let shown = config.describe();
+    assert!(shown.contains("COUNTER_OAUTH_GITHUB_CLIENT_ID=id\nCOUNTER_OAUTH_GITHUB_CLIENT_SECRET=***\n"), "{shown}");
+    assert!(!format!("{config:?}{shown}").contains("hunter2") && config.warnings.is_empty());
+}
+
+#[test]
+fn any_other_provider_needs_an_issuer_too() {
+    let config = Config::read(&sources(&[
+        ("COUNTER_PUBLIC_URL", "http://127.0.0.1:8080"),
+        ("COUNTER_OAUTH_MY_COMPANY_CLIENT_ID", "id"),
+        ("COUNTER_OAUTH_MY_COMPANY_CLIENT_SECRET", "secret"),
+        ("COUNTER_OAUTH_MY_COMPANY_ISSUER", "http://[::1]:4000/realm/"),
+        ("COUNTER_OAUTH_MY_COMPANY_SCOPES", "profile  openid"),
+        ("COUNTER_OAUTH_UNUSED_CLIENT_ID", ""),
+    ]))
+    .unwrap();
+    let [company] = &config.oauth.providers[..] else { panic!("{:?}", config.oauth) };
+    assert_eq!((company.name.as_str(), company.display_name.as_str()), ("my-company", "My Company"));
+    assert_eq!((company.issuer.as_str(), company.scopes.as_str()), ("http://[::1]:4000/realm/", "profile openid"));
+}
+
+#[test]
+fn every_fault_of_every_provider_is_found() {
+    let Faults(faults) = Config::read(&sources(&[
+        ("COUNTER_OAUTH_GITHUB_CLIENT_ID", "id"),
+        ("COUNTER_OAUTH_GITHUB_ISSUER", "http://github.example.com"),
+        ("COUNTER_OAUTH_GOOGLE_CLIENT_SECRET", "hunter2"),
+        ("COUNTER_OAUTH_GOOGLE_SCOPES", "email"),
+        ("COUNTER_OAUTH_COMPANY_CLIENT_ID", "id"),
+        ("COUNTER_OAUTH_COMPANY_CLIENT_SECRET_FILE", "/nowhere"),
+        ("COUNTER_OAUTH_OTHER_ISSUER", "https://user:hunter2@other.example.com"),
+        ("COUNTER_OAUTH_OTHER_CLIENT_ID", "id"),
+        ("COUNTER_OAUTH_OTHER_CLIENT_SECRET", "secret"),
+        ("COUNTER_OAUTH_TOKEN_CLIENT_ID", "id"),
+        ("COUNTER_OAUTH_small_CLIENT_ID", "id"),
+        ("COUNTER_OAUTH_TIMEOUT", "5"),
+    ]))
+    .unwrap_err();
+    let expected = [
+        "COUNTER_OAUTH_COMPANY_CLIENT_SECRET_FILE",
+        "COUNTER_OAUTH_COMPANY_ISSUER",
+        "COUNTER_OAUTH_GITHUB_CLIENT_SECRET",
+        "COUNTER_OAUTH_GITHUB_ISSUER",
+        "COUNTER_OAUTH_GOOGLE_CLIENT_ID",
+        "COUNTER_OAUTH_GOOGLE_SCOPES",
+        "COUNTER_OAUTH_OTHER_ISSUER",
+        "COUNTER_OAUTH_TIMEOUT",
+        "COUNTER_OAUTH_TOKEN_…",
+        "COUNTER_OAUTH_small_…",
+        "COUNTER_PUBLIC_URL",
+    ];
+    let mut found: Vec<_> = faults.iter().filter_map(|fault| fault.split([' ', ':']).next()).collect();
+    found.sort_unstable();
+    assert_eq!(found, expected, "{faults:#?}");
+    assert!(!faults.concat().contains("hunter2"), "{faults:#?}");
+}
+
+#[test]
+fn a_public_url_is_an_origin_that_secrets_may_be_sent_to() {
+    for (url, fits) in [
+        ("https://counter.example.com", true),
+        ("http://localhost:8080", true),
+        ("http://127.0.0.1", true),
+        ("http://counter.example.com", false),
+        ("https://counter.example.com/path", false),
+        ("https://counter.example.com/?x", false),
+        ("https://user@counter.example.com", false),
+        ("counter.example.com", false),
+        ("javascript:alert(1)", false),
+    ] {
+        assert_eq!(Config::read(&sources(&[("COUNTER_PUBLIC_URL", url)])).is_ok(), fits, "{url}");
+    }
+}

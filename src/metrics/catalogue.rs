@@ -241,7 +241,7 @@ pub fn reference() -> String {
         "# Metrics\n\n\
          <!-- Printed by `counter-api reference metrics`; change src/metrics/catalogue.rs, then `make reference`. -->\n\n\
          Served as `/metrics` on the admin listener: text 0.0.4, or OpenMetrics 1.0 with exemplars where `Accept` asks for\n\
-         `application/openmetrics-text`. One replica shows at most 3,000 sample lines, whatever its callers send; each way in which a\n\
+         `application/openmetrics-text`. One replica shows at most 4,000 sample lines, whatever its callers send; each way in which a\n\
          command of the database fails adds 17. Names are OpenTelemetry's semantic conventions (v1.44) in Prometheus'\n\
          spelling; what is ours alone begins with `counter_api_`. Durations are in seconds.\n",
     );

@@ -39,6 +39,10 @@ async fn every_bad_setting_is_reported_in_one_go() {
         ("COUNTER_DRAIN_DELAY", "x"),
         ("COUNTER_DRAIN_TIMEOUT", "x"),
         ("COUNTER_LOG_FORMAT", "xml"),
+        ("COUNTER_PUBLIC_URL", "counter.example.com"),
+        ("COUNTER_OAUTH_TIMEOUT", "5"),
+        ("COUNTER_OAUTH_COMPANY_CLIENT_ID", "é"),
+        ("COUNTER_OAUTH_COMPANY_ISSUER", "http://login.example.com"),
     ];
     let launch = bad.iter().fold(Launch::bare(), |launch, (name, value)| launch.set(name, *value));
     for launch in [launch.clone(), launch.arguments(["check-config"])] {
