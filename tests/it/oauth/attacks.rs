@@ -113,30 +113,39 @@ async fn a_stolen_code_of_the_provider_is_worth_nothing_elsewhere() {
     assert_eq!(attacker.end(injected).await.error(), "provider_refused");
 }
 
+fn same(name: &str, value: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), value.to_owned())]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_says_who_gives_it_and_says_nothing_twice() {
     let world = world().await;
     let browser = world.browser();
     let answer = browser.answer(&world.client, "local", "ada").await;
     let pairs: Vec<(String, String)> = answer.query_pairs().into_owned().collect();
-    let changed = |change: &dyn Fn(&str, &str) -> Vec<(String, String)>| {
+    let changed = |change: fn(&str, &str) -> Vec<(String, String)>| {
         let mut url = answer.clone();
         url.query_pairs_mut().clear().extend_pairs(pairs.iter().flat_map(|(name, value)| change(name, value)));
         url
     };
-    let same = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     let flow = browser.cookie("counter_oauth_flow").unwrap();
     let attempts = [
-        changed(&|name, value| {
-            if name == "iss" { same(name, "https://accounts.google.com") } else { same(name, value) }
-        }),
-        changed(&|name, value| if name == "iss" { vec![] } else { same(name, value) }),
-        changed(&|name, value| {
-            if name == "code" { [same(name, value), same(name, "x")].concat() } else { same(name, value) }
-        }),
-        changed(&|name, value| {
-            if name == "state" { [same(name, value), same(name, value)].concat() } else { same(name, value) }
-        }),
+        changed(
+            |name, value| {
+                if name == "iss" { same(name, "https://accounts.google.com") } else { same(name, value) }
+            },
+        ),
+        changed(|name, value| if name == "iss" { vec![] } else { same(name, value) }),
+        changed(
+            |name, value| {
+                if name == "code" { [same(name, value), same(name, "x")].concat() } else { same(name, value) }
+            },
+        ),
+        changed(
+            |name, value| {
+                if name == "state" { [same(name, value), same(name, value)].concat() } else { same(name, value) }
+            },
+        ),
     ];
     for attempt in attempts {
         browser.plant("counter_oauth_flow", &flow);

@@ -149,7 +149,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         (Dialect::GitHub, "/api/v3/user/emails") => shared.api(&bearer, "emails"),
         (Dialect::Facebook, "/v24.0/me") => {
             let token = bearer.strip_prefix("Bearer ").unwrap_or_default();
-            if query.get("appsecret_proof") != Some(&hmac_hex(token)) || query.get("fields").is_none() {
+            if query.get("appsecret_proof") != Some(&hmac_hex(token)) || !query.contains_key("fields") {
                 return json_of(
                     StatusCode::BAD_REQUEST,
                     &json!({"error": {"message": "Invalid appsecret_proof", "code": 100}}),
