@@ -302,8 +302,8 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps a login until its code is redeemed or its time is over.
     async fn keep_login(&self, code: &LoginHash, login: &Login) -> Result<(), StoreError>;
 
-    /// The login behind a code, which has not ended by `now` and was tried less than [`MAX_TRIES`] times; and what `usage` says
-    /// is done to it, at once.
+    /// The login behind a code, which has not ended by `now`; and what `usage` says is done to it, at once. To look or to try, it
+    /// must have been tried less than [`MAX_TRIES`] times; who takes it has done one of both before.
     async fn login(&self, code: &LoginHash, usage: LoginUse, now: Timestamp) -> Result<Option<Login>, StoreError>;
 
     /// The user with this id.

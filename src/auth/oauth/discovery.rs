@@ -121,14 +121,18 @@ impl Discovery {
     ) -> Result<JwkSet, SignInError> {
         let metadata = self.metadata(client).await?;
         let mut keys = self.keys.lock().await;
-        if let Some(set) = Remembered::within(BELIEVED_FOR, keys.set.as_ref()) {
-            if suffices(&set) || keys.sought.is_some_and(|sought| sought.elapsed() < UNKNOWN_KEY_PAUSE) {
-                return Ok(set);
-            }
-            keys.sought = Some(Instant::now());
+        let known = Remembered::within(BELIEVED_FOR, keys.set.as_ref());
+        let seeks = known.is_some();
+        if let Some(set) = known
+            && (suffices(&set) || keys.sought.is_some_and(|sought| sought.elapsed() < UNKNOWN_KEY_PAUSE))
+        {
+            return Ok(set);
         }
         let reply = client.outbound.get(Endpoint::Keys, &metadata.jwks_uri, |request| request).await?;
         let set: JwkSet = reply.success()?;
+        if seeks {
+            keys.sought = Some(Instant::now());
+        }
         Ok(keys.set.insert(Remembered::now(set)).value.clone())
     }
 

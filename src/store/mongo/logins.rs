@@ -66,8 +66,11 @@ impl Operations {
     ) -> Result<Option<Login>, StoreError> {
         let deadline = self.deadline();
         let logins = self.connection()?.collection::<LoginDocument>();
-        let good =
-            doc! { "_id": &code.0, "expires_at": { "$gt": date(now) }, "tries": { "$lt": i64::from(MAX_TRIES) } };
+        let mut good = doc! { "_id": &code.0, "expires_at": { "$gt": date(now) } };
+        if usage != LoginUse::Take {
+            // Whoever takes has looked or tried before.
+            good.insert("tries", doc! { "$lt": i64::from(MAX_TRIES) });
+        }
         let max_time = deadline.remaining();
         let found = match usage {
             LoginUse::Look => {

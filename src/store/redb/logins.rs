@@ -23,10 +23,6 @@ struct LoginRecord {
 }
 
 impl LoginRecord {
-    fn is_good(&self, now: Timestamp) -> bool {
-        self.expires_at > now && self.tries < MAX_TRIES
-    }
-
     fn into_login(self) -> Login {
         Login { identity: self.identity, email: self.email, expires_at: self.expires_at }
     }
@@ -104,9 +100,10 @@ pub(super) fn keep(txn: &WriteTransaction, code: &LoginHash, login: Login) -> Re
     Ok(Verdict::Commit(()))
 }
 
-/// The login behind a code.
+/// The login behind a code that was not tried too often.
 pub(super) fn look(txn: &ReadTransaction, code: &LoginHash, now: Timestamp) -> Result<Option<Login>, StoreError> {
-    Ok(find(&txn.open_table(LOGINS)?, code, now)?.map(LoginRecord::into_login))
+    let record = find(&txn.open_table(LOGINS)?, code, now)?.filter(|record| record.tries < MAX_TRIES);
+    Ok(record.map(LoginRecord::into_login))
 }
 
 /// The same, and one try more.
@@ -116,13 +113,14 @@ pub(super) fn count_try(
     now: Timestamp,
 ) -> Result<Verdict<Option<Login>>, StoreError> {
     let mut logins = txn.open_table(LOGINS)?;
-    let Some(mut record) = find(&logins, code, now)? else { return Ok(Verdict::Abort(None)) };
+    let record = find(&logins, code, now)?.filter(|record| record.tries < MAX_TRIES);
+    let Some(mut record) = record else { return Ok(Verdict::Abort(None)) };
     record.tries += 1;
     logins.insert(code.0.as_str(), encode(&record)?.as_slice())?;
     Ok(Verdict::Commit(Some(record.into_login())))
 }
 
-/// The same, and nobody else gets it.
+/// The login behind a code, and nobody else gets it. Whoever has looked or tried takes, so tries are not counted again.
 pub(super) fn take(
     txn: &WriteTransaction,
     code: &LoginHash,
@@ -141,5 +139,5 @@ fn find(
 ) -> Result<Option<LoginRecord>, StoreError> {
     let record = logins.get(code.0.as_str())?;
     let record = record.map(|bytes| decode::<LoginRecord>(bytes.value(), LOGINS.name())).transpose()?;
-    Ok(record.filter(|record| record.is_good(now)))
+    Ok(record.filter(|record| record.expires_at > now))
 }

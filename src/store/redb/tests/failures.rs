@@ -4,8 +4,8 @@ use std::fs::OpenOptions;
 use std::sync::atomic::AtomicU8;
 use std::thread;
 
-use ::redb::StorageBackend;
 use ::redb::backends::FileBackend;
+use ::redb::{ReadableDatabase as _, ReadableTable as _, StorageBackend};
 
 use super::*;
 
@@ -48,6 +48,37 @@ async fn a_damaged_or_newer_file_and_anothers_are_refused() {
         layout.remove("layout").unwrap();
     });
     assert!(folder.refusal().contains("is no store of this service"), "{}", folder.refusal());
+}
+
+#[tokio::test]
+async fn a_file_of_the_layout_before_is_brought_up() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    let ada = new_user(&store, "ada@example.com").await;
+    store.close().await;
+    // As it was: no identities anywhere.
+    let database = ::redb::Database::create(folder.file()).unwrap();
+    let txn = database.begin_write().unwrap();
+    let mut users = txn.open_table(tables::USERS).unwrap();
+    let record = users.get(ada.to_string().as_str()).unwrap().map(|bytes| bytes.value().to_vec()).unwrap();
+    let record = String::from_utf8(record).unwrap().replace(",\"identities\":[]", "");
+    assert!(!record.contains("identities"));
+    users.insert(ada.to_string().as_str(), record.as_bytes()).unwrap();
+    drop(users);
+    txn.open_table(tables::META).unwrap().insert("layout", 1).unwrap();
+    txn.delete_table(logins::IDENTITIES).unwrap();
+    txn.delete_table(logins::LOGINS).unwrap();
+    txn.commit().unwrap();
+    drop(database);
+
+    let store = folder.open().await;
+    let identity = Identity { provider: "github".parse().unwrap(), subject: "7".parse().unwrap() };
+    assert!(store.user_by_identity(&identity).await.unwrap().is_none());
+    assert!(store.add_identity(ada, &identity).await.unwrap());
+    assert_eq!(store.user_by_identity(&identity).await.unwrap().unwrap().id, ada);
+    store.close().await;
+    let layout = ::redb::Database::create(folder.file()).unwrap().begin_read().unwrap();
+    assert_eq!(tables::layout(&layout).unwrap(), Some(tables::LAYOUT));
 }
 
 fn change_layout(folder: &Folder, change: impl FnOnce(&mut ::redb::Table<'_, &'static str, u64>)) {
