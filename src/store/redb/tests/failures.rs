@@ -77,8 +77,8 @@ async fn a_file_of_the_layout_before_is_brought_up() {
     assert!(store.add_identity(ada, &identity).await.unwrap());
     assert_eq!(store.user_by_identity(&identity).await.unwrap().unwrap().id, ada);
     store.close().await;
-    let layout = ::redb::Database::create(folder.file()).unwrap().begin_read().unwrap();
-    assert_eq!(tables::layout(&layout).unwrap(), Some(tables::LAYOUT));
+    let database = ::redb::Database::create(folder.file()).unwrap();
+    assert_eq!(tables::layout(&database.begin_read().unwrap()).unwrap(), Some(tables::LAYOUT));
 }
 
 fn change_layout(folder: &Folder, change: impl FnOnce(&mut ::redb::Table<'_, &'static str, u64>)) {
