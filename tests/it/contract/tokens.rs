@@ -25,6 +25,7 @@ async fn every_call_that_needs_a_token_says_so(env: &Env) {
         ("POST", "/v1/logout"),
         ("GET", "/v1/me"),
         ("DELETE", "/v1/me"),
+        ("DELETE", "/v1/oauth/github"),
         ("GET", "/v1/next"),
         ("POST", "/v1/next"),
         ("GET", "/v1/current"),
