@@ -28,6 +28,9 @@ STILL = {
     ("Availability: exhausted in", "A"): "a run that begins badly has nothing left from its first minute on",
     ("Latency: exhausted in", "A"): "a run that begins badly has nothing left from its first minute on",
     ("Conflicts", "B"): "no replica dies in the run",
+    ("Sign-ins through providers", "A"): "no provider of sign-ins is set up in the run",
+    ("Failed by the provider", "A"): "no provider of sign-ins is set up in the run",
+    ("Providers take (p95)", "A"): "no provider of sign-ins is set up in the run",
     ("Threads", "A"): "the blocking pool may have been warm before",
 }
 
