@@ -144,7 +144,7 @@ pub fn reference() -> String {
         let _ = writeln!(text, "| `{}`{file} | {default} | {} |", setting.name, setting.help);
     }
     text.push_str(
-        "\n`<PROVIDER>` is `GITHUB`, `GOOGLE`, `FACEBOOK`, or any other name (letters, digits, `_`) with an issuer: see [sign-in](sign-in.md).\n\
+        "\n`<PROVIDER>` is `GITHUB`, `GOOGLE`, `FACEBOOK`, or any other name (capitals, digits, `_`) with an issuer: see [sign-in](sign-in.md).\n\
          These are environment variables only.\n\n\
          Traces leave by OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` (or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`) is set, over\n\
          `OTEL_EXPORTER_OTLP_PROTOCOL` = `http/protobuf` (the default) or `grpc`. The other `OTEL_*` variables mean what the\n\

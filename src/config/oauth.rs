@@ -105,10 +105,11 @@ impl Reader<'_> {
 
     fn provider(&mut self, upper: &str) -> Option<ProviderConfig> {
         let variable = |end: &str| format!("COUNTER_OAUTH_{upper}_{end}");
-        let parsed = if upper.bytes().any(|b| b.is_ascii_lowercase()) {
-            Err("must be in capitals".to_owned())
-        } else {
+        // Of these alone, no two variables make the same name.
+        let parsed = if upper.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'0'..=b'9' | b'_')) {
             upper.to_ascii_lowercase().replace('_', "-").parse::<ProviderName>().map_err(|invalid| invalid.0.to_owned())
+        } else {
+            Err("must be capitals, digits and _".to_owned())
         };
         let name = match parsed {
             Ok(name) => name,

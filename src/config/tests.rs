@@ -154,6 +154,7 @@ fn every_fault_of_every_provider_is_found() {
         ("COUNTER_OAUTH_OTHER_CLIENT_SECRET", "secret"),
         ("COUNTER_OAUTH_TOKEN_CLIENT_ID", "id"),
         ("COUNTER_OAUTH_small_CLIENT_ID", "id"),
+        ("COUNTER_OAUTH_MY-COMPANY_CLIENT_ID", "id"),
         ("COUNTER_OAUTH_TIMEOUT", "5"),
     ]))
     .unwrap_err();
@@ -164,6 +165,7 @@ fn every_fault_of_every_provider_is_found() {
         "COUNTER_OAUTH_GITHUB_ISSUER",
         "COUNTER_OAUTH_GOOGLE_CLIENT_ID",
         "COUNTER_OAUTH_GOOGLE_SCOPES",
+        "COUNTER_OAUTH_MY-COMPANY_…",
         "COUNTER_OAUTH_OTHER_ISSUER",
         "COUNTER_OAUTH_TIMEOUT",
         "COUNTER_OAUTH_TOKEN_…",
