@@ -54,6 +54,8 @@ enum Kind {
 
 /// What every dialect needs.
 struct Client {
+    /// Who vouches for its subjects.
+    issuer: String,
     id: String,
     secret: SecretString,
     redirect_uri: String,
@@ -148,7 +150,13 @@ impl fmt::Debug for Providers {
 
 impl Provider {
     fn new(config: &ProviderConfig, public_url: &str, outbound: Outbound) -> Result<Self, String> {
+        let issuer = match config.dialect {
+            // Compared byte by byte.
+            Dialect::OpenId => &config.issuer,
+            Dialect::GitHub | Dialect::Facebook => config.issuer.trim_end_matches('/'),
+        };
         let client = Client {
+            issuer: issuer.to_owned(),
             id: config.client_id.clone(),
             secret: config.client_secret.clone(),
             redirect_uri: format!("{public_url}/v1/oauth/{}/callback", config.name),
@@ -156,9 +164,9 @@ impl Provider {
             outbound,
         };
         let kind = match config.dialect {
-            Dialect::OpenId => Kind::OpenId(Box::new(OpenId::new(&config.issuer))),
-            Dialect::GitHub => Kind::GitHub(Box::new(GitHub::new(&config.issuer)?)),
-            Dialect::Facebook => Kind::Facebook(Box::new(Facebook::new(&config.issuer)?)),
+            Dialect::OpenId => Kind::OpenId(Box::new(OpenId::new(issuer))),
+            Dialect::GitHub => Kind::GitHub(Box::new(GitHub::new(issuer)?)),
+            Dialect::Facebook => Kind::Facebook(Box::new(Facebook::new(issuer)?)),
         };
         crate::metrics::provider_at_zero(&config.name);
         Ok(Self { name: config.name.clone(), display_name: config.display_name.clone(), client, kind })
@@ -218,7 +226,8 @@ impl Client {
         let subject: Subject = subject
             .parse()
             .map_err(|invalid: crate::domain::Invalid| SignInError::invalid(format!("the subject {}", invalid.0)))?;
-        Ok(Person { identity: Identity { provider: self.outbound.provider().clone(), subject }, email })
+        let (issuer, provider) = (self.issuer.clone(), self.outbound.provider().clone());
+        Ok(Person { identity: Identity { issuer, provider, subject }, email })
     }
 
     fn secret(&self) -> &str {

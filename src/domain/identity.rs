@@ -61,12 +61,18 @@ impl<'de> Deserialize<'de> for ProviderName {
     }
 }
 
-/// Somebody's account at a provider. It is the account here that it opens, never an e-mail address: those change hands.
+/// Somebody's account at a provider: it is what opens the account here, never an e-mail address, for those change hands. It is
+/// found by issuer and subject. The provider's name is only what it is called here: the settings may let it mean another issuer
+/// one day, whose subjects are other people.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
-    /// Who vouches for it.
+    /// Who vouches for it: the issuer of OpenID Connect, the address of the site elsewhere. An identity that was stored without
+    /// one opens nothing.
+    #[serde(default)]
+    pub issuer: String,
+    /// What the provider was called when it was linked: it is shown by this name, and unlinked.
     pub provider: ProviderName,
-    /// What the provider calls it, for ever: `sub` of OpenID Connect, a number elsewhere.
+    /// What the issuer calls it, for ever: `sub` of OpenID Connect, a number elsewhere.
     pub subject: Subject,
 }
 

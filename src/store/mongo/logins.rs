@@ -13,16 +13,15 @@ use crate::domain::{Identity, ProviderName, Timestamp, UserId};
 /// The account that this identity opens. Both in one element: an account may have several.
 pub(super) fn opened_by(identity: &Identity) -> Document {
     // The second condition says what the unique index says, or else the index would not be used.
-    doc! { "identities": { "$elemMatch": element(identity) }, "identities.provider": { "$exists": true } }
-}
-
-fn element(identity: &Identity) -> Document {
-    doc! { "provider": identity.provider.as_str(), "subject": identity.subject.as_str() }
+    let element = doc! { "issuer": &identity.issuer, "subject": identity.subject.as_str() };
+    doc! { "identities": { "$elemMatch": element }, "identities.issuer": { "$exists": true } }
 }
 
 impl Operations {
     pub(super) async fn link(&self, id: UserId, identity: &Identity) -> Result<bool, StoreError> {
-        let change = doc! { "$addToSet": { "identities": element(identity) } };
+        let (provider, subject) = (identity.provider.as_str(), identity.subject.as_str());
+        let element = doc! { "issuer": &identity.issuer, "provider": provider, "subject": subject };
+        let change = doc! { "$addToSet": { "identities": element } };
         match self.update_generation(id, change).await {
             Err(error) if error.kind() == DUPLICATE_KEY => Err(StoreError::IdentityTaken),
             result => result.map(|generation| generation.is_some()),

@@ -166,14 +166,18 @@ fn users() -> Schema {
                     "items": {
                         "bsonType": "object",
                         "required": ["provider", "subject"],
-                        "properties": { "provider": { "bsonType": "string" }, "subject": { "bsonType": "string" } },
+                        "properties": {
+                            "issuer": { "bsonType": "string" },
+                            "provider": { "bsonType": "string" },
+                            "subject": { "bsonType": "string" },
+                        },
                     },
                 },
             },
         ),
         indexes: vec![
             unique("email_of_password_user", doc! { "email": 1 }, "password_hash"),
-            unique("identity", doc! { "identities.provider": 1, "identities.subject": 1 }, "identities.provider"),
+            unique("issuer_and_subject", doc! { "identities.issuer": 1, "identities.subject": 1 }, "identities.issuer"),
         ],
     }
 }
@@ -217,9 +221,10 @@ fn logins() -> Schema {
     Schema {
         collection: LoginDocument::COLLECTION,
         validator: json_schema(
-            &["_id", "provider", "subject", "tries", "expires_at"],
+            &["_id", "issuer", "provider", "subject", "tries", "expires_at"],
             doc! {
                 "_id": { "bsonType": "string" },
+                "issuer": { "bsonType": "string" },
                 "provider": { "bsonType": "string" },
                 "subject": { "bsonType": "string" },
                 "email": { "bsonType": "string", "maxLength": 254 },

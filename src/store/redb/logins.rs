@@ -8,8 +8,8 @@ use super::tables::{USERS, corrupt, decode, encode, find_user, update_user, user
 use crate::domain::{Email, Identity, ProviderName, Timestamp, UserId};
 use crate::store::{Login, LoginHash, MAX_TRIES, StoreError, Unlinked, User};
 
-/// By provider and subject: the user id.
-pub(super) const IDENTITIES: TableDefinition<(&str, &str), &str> = TableDefinition::new("users_by_identity");
+/// By issuer and subject: the user id.
+pub(super) const IDENTITIES: TableDefinition<(&str, &str), &str> = TableDefinition::new("users_by_issuer");
 /// By the hash of a one-time code: [`LoginRecord`] as JSON. There are as many as people sign in within its time.
 pub(super) const LOGINS: TableDefinition<&str, &[u8]> = TableDefinition::new("oauth_logins");
 
@@ -30,7 +30,7 @@ impl LoginRecord {
 
 /// The key of an identity in [`IDENTITIES`].
 pub(super) fn identity_key(identity: &Identity) -> (&str, &str) {
-    (identity.provider.as_str(), identity.subject.as_str())
+    (identity.issuer.as_str(), identity.subject.as_str())
 }
 
 /// The account that this identity opens.

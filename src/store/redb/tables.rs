@@ -20,8 +20,9 @@ use crate::store::{
 };
 
 /// The layout that is described here. It rises with every change that an older version would misread.
-pub(super) const LAYOUT: u64 = 2;
-/// The oldest that can be brought up to it, by [`create`]. 1 knew no identities, and would forget them when it writes a user.
+pub(super) const LAYOUT: u64 = 3;
+/// The oldest that can be brought up to it, by [`create`]. 1 knew no identities, and would forget them when it writes a user; 2
+/// knew them without an issuer.
 pub(super) const OLDEST_LAYOUT: u64 = 1;
 
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");

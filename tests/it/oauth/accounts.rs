@@ -2,10 +2,13 @@
 
 use serde_json::json;
 
-use super::{World, for_each_store, me, redeem};
+use super::browser::Browser;
+use super::provider::Provider;
+use super::{World, for_each_store, me, redeem, start};
 use crate::support::client::{PASSWORD, credentials, unique_email};
+use crate::support::mongod::free_port;
 use crate::support::service::Service;
-use crate::support::stores::Kind;
+use crate::support::stores::{Kind, Store};
 
 for_each_store![
     the_first_sign_in_makes_an_account_and_the_next_finds_it,
@@ -16,6 +19,7 @@ for_each_store![
     of_two_that_redeem_a_code_at_once_one_gets_a_token,
     an_account_without_a_password_is_deleted_with_an_empty_object,
     the_last_way_to_sign_in_stays,
+    another_issuer_under_the_same_name_opens_nobodys_account,
     what_is_no_provider_is_not_found,
     without_a_provider_the_list_is_empty,
 ];
@@ -133,6 +137,26 @@ async fn the_last_way_to_sign_in_stays(kind: Kind) {
     unlink("No%20Name").send().await.problem(404, "not_found");
     world.client.delete("/v1/oauth/local").send().await.problem(401, "token_missing");
     assert_eq!(me(&world.client, &signed_in).await["user"]["providers"], json!(["local"]));
+}
+
+async fn another_issuer_under_the_same_name_opens_nobodys_account(kind: Kind) {
+    let (store, port) = (Store::fresh(kind).await, free_port());
+    let (one, other) = (Provider::start(&[port]).await, Provider::start(&[port]).await);
+    // Both say `1` to different people, as two installations of GitHub would.
+    one.person("ada", json!({"sub": "1"})).await;
+    other.person("bob", json!({"sub": "1"})).await;
+    let mut users = Vec::new();
+    for (provider, login) in [(&one, "ada"), (&other, "bob"), (&one, "ada"), (&other, "bob")] {
+        let service = start(&store, port, port, &provider.settings()).await;
+        let client = service.client().await;
+        let browser = Browser::new([&client]);
+        let code = browser.sign_in(&client, "local", login).await.code();
+        let signed_in = redeem(&browser, &client, &json!({ "code": code })).await.expect(200);
+        assert_eq!(signed_in.json["user"]["email"], format!("{login}@example.com"));
+        users.push(signed_in.json["user"]["id"].clone());
+    }
+    assert_ne!(users[0], users[1], "the subject of one issuer has opened the account of another's");
+    assert_eq!(users[..2], users[2..], "each has its own account again when its issuer is back");
 }
 
 async fn what_is_no_provider_is_not_found(kind: Kind) {

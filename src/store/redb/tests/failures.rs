@@ -42,7 +42,7 @@ async fn a_damaged_or_newer_file_and_anothers_are_refused() {
     change_layout(&folder, |layout| {
         layout.insert("layout", 7).unwrap();
     });
-    assert!(folder.refusal().contains("has layout 7, and this version of the service knows layout 2 only"));
+    assert!(folder.refusal().contains("has layout 7, and this version of the service knows layout 3 only"));
 
     change_layout(&folder, |layout| {
         layout.remove("layout").unwrap();
@@ -72,7 +72,11 @@ async fn a_file_of_the_layout_before_is_brought_up() {
     drop(database);
 
     let store = folder.open().await;
-    let identity = Identity { provider: "github".parse().unwrap(), subject: "7".parse().unwrap() };
+    let identity = Identity {
+        issuer: "https://github.com".to_owned(),
+        provider: "github".parse().unwrap(),
+        subject: "7".parse().unwrap(),
+    };
     assert!(store.user_by_identity(&identity).await.unwrap().is_none());
     assert!(store.add_identity(ada, &identity).await.unwrap());
     assert_eq!(store.user_by_identity(&identity).await.unwrap().unwrap().id, ada);
