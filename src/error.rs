@@ -10,11 +10,11 @@ use std::time::Duration;
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use opentelemetry::trace::TraceContextExt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::store::{Refusal, StoreError};
+use crate::telemetry;
 
 /// The media type of every problem.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -288,7 +288,7 @@ impl IntoResponse for ApiError {
             status: self.code.status().as_u16(),
             detail: self.detail,
             code: self.code.as_str().into(),
-            trace_id: opentelemetry::Context::current().span().span_context().trace_id().to_string(),
+            trace_id: telemetry::trace_id(),
             errors: self.fields,
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();

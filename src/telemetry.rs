@@ -191,6 +191,11 @@ pub fn sampled_span() -> Option<Span> {
     sampled_ids().map(|_| Span::current())
 }
 
+/// The current trace's id as it is told to callers, who may name it when they ask for help.
+pub fn trace_id() -> String {
+    Context::current().span().span_context().trace_id().to_string()
+}
+
 /// The ids of the current span, where its trace is sampled.
 pub fn sampled_ids() -> Option<SpanIds> {
     let context = Context::current();

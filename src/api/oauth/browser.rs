@@ -20,6 +20,7 @@ use crate::metrics::{self, AuthKind, AuthOutcome};
 use crate::middleware::client_address::ClientAddress;
 use crate::state::{AppState, Deadline};
 use crate::store::{Login, StoreError};
+use crate::telemetry;
 
 /// The route of the way back, as its limit's refusals are counted.
 const CALLBACK: &str = "/v1/oauth/{provider}/callback";
@@ -30,13 +31,13 @@ problems!(CallbackProblems: OPEN, NotFound);
 /// Begin to sign in.
 ///
 /// For browsers: leads to the provider, with `state`, `nonce` and a PKCE challenge, and leaves what must fit them in a cookie of
-/// ten minutes. Where that is not possible, it leads to `/#signin_error=…`, as the callback does.
+/// ten minutes. Where that is not possible, it leads to `/#signin_error=…&trace_id=…`, as the callback does.
 #[utoipa::path(
     get, path = "/v1/oauth/{provider}/start", tag = "accounts", operation_id = "oauth_start", security(()),
     params(ProviderParam), extensions(("x-browser-step" = json!(true))),
     responses(
         (status = 302, description = "To the provider.", headers(
-            ("Location" = String, description = "The provider's page, or `/#signin_error=<code>`."),
+            ("Location" = String, description = "The provider's page, or `/#signin_error=<code>&trace_id=<trace>`."),
             ("Set-Cookie" = String, description = "The flow's secrets: `HttpOnly`, `SameSite=Lax`, sealed."),
         )),
         StartProblems,
@@ -62,7 +63,7 @@ pub async fn start(
 /// Come back from the provider.
 ///
 /// For browsers, which the provider sends here: leads to `/#signin_code=<one-time code>`, for `POST /v1/oauth/token` within 60 seconds
-/// from the same browser; or to `/#signin_error=<code>` with one of `access_denied` (the person said no), `flow_expired` (no sign-in
+/// from the same browser; or to `/#signin_error=<code>&trace_id=<32 hex digits>`, whose trace leads to the logs, with one of `access_denied` (the person said no), `flow_expired` (no sign-in
 /// under way in this browser, or for more than ten minutes), `flow_mismatch` (an answer to another sign-in), `provider_unavailable`,
 /// `provider_refused` (the code, or us), `provider_invalid` (an answer that cannot be believed), `rate_limited`, `store_unavailable`,
 /// `internal`.
@@ -78,7 +79,7 @@ pub async fn start(
     extensions(("x-browser-step" = json!(true))),
     responses(
         (status = 302, description = "To the page.", headers(
-            ("Location" = String, description = "`/#signin_code=<code>` or `/#signin_error=<code>`."),
+            ("Location" = String, description = "`/#signin_code=<code>` or `/#signin_error=<code>&trace_id=<trace>`."),
             ("Set-Cookie" = String, description = "The other half of the one-time code: `HttpOnly`, `SameSite=Strict`."),
         )),
         CallbackProblems,
@@ -172,7 +173,7 @@ fn failed<const N: usize>(provider: &Provider, error: &SignInError, cookies: [Op
         }
         _ => tracing::warn!(provider, failure, cause, "a sign-in through {provider} failed"),
     }
-    redirect(&format!("/#signin_error={failure}"), cookies)
+    redirect(&format!("/#signin_error={failure}&trace_id={}", telemetry::trace_id()), cookies)
 }
 
 fn redirect<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Response {

@@ -38,7 +38,11 @@ impl End {
         assert_eq!((url.path(), url.query()), ("/", None), "{url}");
         match fragment.split_once('=') {
             Some(("signin_code", code)) => Self::Code(code.to_owned()),
-            Some(("signin_error", error)) => Self::Error(error.to_owned()),
+            Some(("signin_error", rest)) => {
+                let (error, trace) = rest.split_once("&trace_id=").unwrap_or_else(|| panic!("{url} names no trace"));
+                assert!(trace.len() == 32 && trace.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{url}");
+                Self::Error(error.to_owned())
+            }
             _ => panic!("{url} is not where a sign-in ends"),
         }
     }

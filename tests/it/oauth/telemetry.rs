@@ -35,8 +35,15 @@ async fn every_end_is_counted_and_is_there_at_zero_before() {
     redeem(&browser, &world.client, &json!({"code": code, "password": "not the password"})).await.expect(401);
     redeem(&browser, &world.client, &json!({"code": code, "password": PASSWORD})).await.expect(200);
     world.provider.change(json!({"down": true})).await;
-    let failed = world.client.get("/v1/oauth/local/callback?code=x&state=y").send().await.expect(302);
-    assert_eq!(failed.header("location"), Some("/#signin_error=flow_expired"));
+    let trace = uuid::Uuid::new_v4().simple().to_string();
+    let failed = world.client.get("/v1/oauth/local/callback?code=x&state=y");
+    let failed = failed.header("traceparent", &format!("00-{trace}-00f067aa0ba902b7-01")).send().await.expect(302);
+    let told = format!("/#signin_error=flow_expired&trace_id={trace}");
+    assert_eq!(failed.header("location"), Some(told.as_str()));
+    eventually("the log line that the person's trace leads to", async || {
+        world.service.logs(|line| line["trace_id"] == trace.as_str() && line["failure"] == "flow_expired").pop()
+    })
+    .await;
 
     for (outcome, expected) in [
         ("sign_up", 1.0),
