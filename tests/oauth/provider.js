@@ -10,7 +10,7 @@
 // POST to `control` a JSON object to change what it does from then on, all of them optional:
 //     {"rotate": true}            new keys, the old ones are gone
 //     {"tamper": "nonce"}         ID tokens that are wrong (tamper.js says in which ways); "none of it" is null
-//     {"delay_ms": 3000}          every answer to the service (not to a browser) comes so late
+//     {"delay_ms": 3000}          every answer to the service (not to a browser) comes so late; with "delay_path": "/jwks" that one alone
 //     {"down": true}              nothing listens; false: again, on the same port
 //     {"settings": {…}}           id_token_email (true: the address is in the ID token), alg (RS256, ES256, EdDSA, PS256),
 //                                 auth (client_secret_basic, client_secret_post), iss (false: answers do not name the issuer)
@@ -69,6 +69,7 @@ const state = {
   settings: { id_token_email: false, alg: 'RS256', auth: 'client_secret_basic', iss: true },
   tamper: null,
   delay_ms: 0,
+  delay_path: null,
   keys: await newKeys(),
   seen: [],
 };
@@ -136,7 +137,8 @@ const server = http.createServer(async (request, response) => {
     }
     if (SERVER_TO_SERVER.includes(pathname)) {
       state.seen.push({ method: request.method, path: request.url, headers: request.headers });
-      await new Promise((resolve) => setTimeout(resolve, state.delay_ms));
+      const late = state.delay_path === null || state.delay_path === pathname;
+      await new Promise((resolve) => setTimeout(resolve, late ? state.delay_ms : 0));
     }
     await callback(request, response);
   } catch (error) {
@@ -155,6 +157,7 @@ const control = http.createServer(async (request, response) => {
     for (const [login, person] of Object.entries(change.people ?? {})) accounts.people.set(login, person);
     if ('tamper' in change) state.tamper = change.tamper;
     if ('delay_ms' in change) state.delay_ms = change.delay_ms;
+    if ('delay_path' in change) state.delay_path = change.delay_path;
     if (change.rotate) state.keys = await newKeys();
     if (change.settings) Object.assign(state.settings, change.settings);
     if (change.rotate || change.settings) rebuild();

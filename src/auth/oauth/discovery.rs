@@ -4,6 +4,7 @@
 //! three hosts. So they may be elsewhere, but must be as safe as the issuer: `https` (plain `http` on loopback for an issuer that is
 //! there itself), and a host with a name, unless it is the issuer's own: not the address of something inside.
 
+use std::sync::{self, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::JwkSet;
@@ -49,11 +50,13 @@ struct Document {
     authorization_response_iss_parameter_supported: bool,
 }
 
-/// What is remembered of one provider. The lock is held while it is asked, so that it is asked once.
+/// What is remembered of one provider. The locks are held while it is asked, so that it is asked once.
 pub(super) struct Discovery {
     issuer: String,
     metadata: Mutex<Said>,
-    keys: Mutex<Keys>,
+    /// Not locked while they are asked for: whoever finds the right one does not wait for who seeks another.
+    keys: sync::Mutex<Keys>,
+    asking_for_keys: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -65,8 +68,24 @@ struct Said {
 #[derive(Default)]
 struct Keys {
     set: Option<Remembered<JwkSet>>,
+    failed: Option<Remembered<SignInError>>,
     /// When an unknown key was last asked for.
     sought: Option<Instant>,
+}
+
+impl Keys {
+    /// What can be answered without asking.
+    fn known(&self, suffices: impl Fn(&JwkSet) -> bool) -> Option<Result<JwkSet, SignInError>> {
+        let set = Remembered::within(BELIEVED_FOR, self.set.as_ref());
+        if let Some(set) = set.clone().filter(suffices) {
+            return Some(Ok(set));
+        }
+        if let Some(error) = Remembered::within(FAILURE_REMEMBERED_FOR, self.failed.as_ref()) {
+            return Some(Err(error));
+        }
+        let paused = self.sought.is_some_and(|sought| sought.elapsed() < UNKNOWN_KEY_PAUSE);
+        set.filter(|_| paused).map(Ok)
+    }
 }
 
 struct Remembered<T> {
@@ -86,7 +105,8 @@ impl<T: Clone> Remembered<T> {
 
 impl Discovery {
     pub(super) fn new(issuer: &str) -> Self {
-        Self { issuer: issuer.to_owned(), metadata: Mutex::default(), keys: Mutex::default() }
+        let (metadata, keys, asking_for_keys) = Default::default();
+        Self { issuer: issuer.to_owned(), metadata, keys, asking_for_keys }
     }
 
     pub(super) fn issuer(&self) -> &str {
@@ -119,21 +139,35 @@ impl Discovery {
         client: &Client,
         suffices: impl Fn(&JwkSet) -> bool,
     ) -> Result<JwkSet, SignInError> {
-        let metadata = self.metadata(client).await?;
-        let mut keys = self.keys.lock().await;
-        let known = Remembered::within(BELIEVED_FOR, keys.set.as_ref());
-        let seeks = known.is_some();
-        if let Some(set) = known
-            && (suffices(&set) || keys.sought.is_some_and(|sought| sought.elapsed() < UNKNOWN_KEY_PAUSE))
-        {
-            return Ok(set);
+        if let Some(known) = self.remembered_keys().known(&suffices) {
+            return known;
         }
-        let reply = client.outbound.get(Endpoint::Keys, &metadata.jwks_uri, |request| request).await?;
-        let set: JwkSet = reply.success()?;
-        if seeks {
-            keys.sought = Some(Instant::now());
+        let _asking = self.asking_for_keys.lock().await;
+        // Whoever asked meanwhile may have been told.
+        if let Some(known) = self.remembered_keys().known(&suffices) {
+            return known;
         }
-        Ok(keys.set.insert(Remembered::now(set)).value.clone())
+        let asked = self.ask_for_keys(client).await;
+        let mut keys = self.remembered_keys();
+        match asked {
+            Ok(set) => {
+                if Remembered::within(BELIEVED_FOR, keys.set.as_ref()).is_some() {
+                    keys.sought = Some(Instant::now());
+                }
+                Ok(keys.set.insert(Remembered::now(set)).value.clone())
+            }
+            Err(error) => Err(keys.failed.insert(Remembered::now(error)).value.clone()),
+        }
+    }
+
+    fn remembered_keys(&self) -> MutexGuard<'_, Keys> {
+        // Nothing that is done under the lock leaves it half done.
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask_for_keys(&self, client: &Client) -> Result<JwkSet, SignInError> {
+        let jwks_uri = self.metadata(client).await?.jwks_uri;
+        client.outbound.get(Endpoint::Keys, &jwks_uri, |request| request).await?.success()
     }
 
     fn read(&self, document: Document) -> Result<Metadata, SignInError> {

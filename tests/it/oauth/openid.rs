@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::{World, redeem};
 use crate::support::eventually;
@@ -110,6 +111,46 @@ async fn keys_are_asked_for_again_when_they_have_changed_but_not_at_every_call()
     }
     assert_eq!(asked(&world, "/jwks").await, 2);
     assert_eq!(asked(&world, "/.well-known/openid-configuration").await, 1, "discovery is remembered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_do_not_come_are_waited_for_once() {
+    let world = World::with(Kind::Redb, &[("COUNTER_OAUTH_TIMEOUT", "1s")]).await;
+    world.provider.change(json!({"delay_ms": 30_000, "delay_path": "/jwks"})).await;
+    let mut answers = Vec::new();
+    for login in ["a", "b", "c", "d", "e", "f", "g"] {
+        let browser = world.browser();
+        answers.push((browser.answer(&world.client, "local", login).await, browser));
+    }
+    let mut arrivals = JoinSet::new();
+    let begun = Instant::now();
+    for (answer, browser) in answers {
+        arrivals.spawn(async move { browser.end(answer).await.error() });
+    }
+    let errors = arrivals.join_all().await;
+    assert!(errors.iter().all(|error| error == "provider_unavailable"), "{errors:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "one waited for the other: {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_key_is_known_does_not_wait_for_who_seeks_another() {
+    let world = world().await;
+    world.sign_in(&world.browser(), "ada").await.expect(200);
+    let (known, other) = (world.browser(), world.browser());
+    let answers = (known.answer(&world.client, "local", "ada").await, other.answer(&world.client, "local", "bob").await);
+    world.provider.change(json!({"tamper": "unknown_key", "delay_ms": 4_000, "delay_path": "/jwks"})).await;
+    let seeking = async {
+        assert_eq!(other.end(answers.1).await.error(), "provider_invalid");
+        Instant::now()
+    };
+    let finding = async {
+        eventually("the question for keys", async || (asked(&world, "/jwks").await == 2).then_some(())).await;
+        world.provider.change(json!({ "tamper": null })).await;
+        known.end(answers.0).await.code();
+        Instant::now()
+    };
+    let (sought, found) = tokio::join!(seeking, finding);
+    assert!(found < sought, "it came {:?} later", found - sought);
 }
 
 async fn asked(world: &World, path: &str) -> usize {
