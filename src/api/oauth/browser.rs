@@ -94,10 +94,11 @@ pub async fn callback(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let provider = find(&state, &provider)?;
-    let resumed = limited(&state, address).and_then(|()| {
-        let cookie = FLOW.of(&headers, &state.oauth);
-        Flow::resume(cookie, &state.tokens, &provider.name, once(&query, "state")?)
-    });
+    let cookie = FLOW.of(&headers, &state.oauth);
+    let resumed = once(&query, "state")
+        .and_then(|answers| Flow::resume(cookie, &state.tokens, &provider.name, answers))
+        // Counted last: or else any page could use up what its visitors may do, with pictures of this address.
+        .and_then(|flow| limited(&state, address).map(|()| flow));
     // An answer to another sign-in ends none that may be under way.
     let flow = match resumed {
         Ok(flow) => flow,

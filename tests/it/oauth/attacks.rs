@@ -259,6 +259,22 @@ async fn one_address_may_not_have_many() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pictures_on_another_page_use_nothing_up() {
+    let world = World::with(Kind::Redb, &[("COUNTER_AUTH_RATE_LIMIT", "2/h")]).await;
+    let victim = world.browser();
+    let forged = || world.client.url("/v1/oauth/local/callback?code=x&state=y");
+    for _ in 0..3 {
+        assert_eq!(victim.end(forged()).await.error(), "flow_expired");
+    }
+    let answer = victim.answer(&world.client, "local", "victim").await;
+    for _ in 0..3 {
+        assert_eq!(victim.end(forged()).await.error(), "flow_mismatch");
+    }
+    let code = victim.end(answer).await.code();
+    redeem(&victim, &world.client, &json!({ "code": code })).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_takes_as_long_with_an_account_as_without() {
     let world = world().await;
     let victim = world.client.register().await;
