@@ -19,7 +19,7 @@ use utoipa::{Modify, OpenApi as _};
 use crate::error::{Code, FieldError, PROBLEM_JSON, Problem};
 
 /// What every answer can be, whatever is called: see `middleware`.
-const ALWAYS: &[Code] = &[Code::Internal, Code::StoreUnavailable];
+pub(super) const ALWAYS: &[Code] = &[Code::Internal, Code::StoreUnavailable];
 
 /// What every call with a token can be refused for.
 pub(super) const AUTHENTICATED: &[Code] = &[
@@ -69,7 +69,7 @@ macro_rules! problems {
         struct $name;
         impl utoipa::IntoResponses for $name {
             fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
-                let mut codes: Vec<crate::error::Code> = Vec::new();
+                let mut codes = crate::api::openapi::ALWAYS.to_vec();
                 $($crate::api::openapi::problems!(@push codes $item);)+
                 crate::api::openapi::responses(codes)
             }
@@ -86,7 +86,6 @@ pub(super) use problems;
 
 /// One response for each status, with an example for each code.
 pub(super) fn responses(mut codes: Vec<Code>) -> BTreeMap<String, RefOr<Response>> {
-    codes.extend(ALWAYS);
     codes.sort_unstable();
     codes.dedup();
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
@@ -207,8 +206,8 @@ pub fn takes_numbers(operation: &Operation) -> bool {
     has_extension(operation, "x-takes-numbers")
 }
 
-/// Is this operation a step of a sign-in, which a browser is led to? Others add parameters to its address as they like, and
-/// GET must not stand in for HEAD, for each step is taken once.
+/// Is this operation a step of a sign-in, which a browser is led to? Others add parameters to its address as they like, it
+/// asks for HTML, and GET must not stand in for HEAD, for each step is taken once.
 pub fn is_browser_step(operation: &Operation) -> bool {
     has_extension(operation, "x-browser-step")
 }

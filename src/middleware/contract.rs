@@ -19,7 +19,7 @@ use crate::error::{ApiError, Code};
 use crate::extract::Query;
 use crate::extract::fields::pairs;
 
-/// The methods of each route, with the query parameters of each; nothing where any will do.
+/// The methods of each route, with the query parameters of each; nothing where any will do, as will any `Accept`.
 #[derive(Debug)]
 pub struct Contract {
     routes: HashMap<String, HashMap<Method, Option<BTreeSet<String>>>>,
@@ -53,16 +53,18 @@ impl Contract {
             return Ok(Query::default());
         }
         let malformed = |detail: String| ApiError::new(Code::MalformedQuery).with_detail(detail);
-        let query =
-            pairs(request.uri().query().unwrap_or_default().as_bytes()).map_err(|fault| malformed(fault.into()))?;
-        if let Some(parameters) = parameters {
-            for (i, (name, _)) in query.iter().enumerate() {
-                if !parameters.contains(name) {
-                    return Err(malformed(format!("{name:?} is not a parameter of this call.")));
-                }
-                if query[..i].iter().any(|(earlier, _)| earlier == name) {
-                    return Err(malformed(format!("{name:?} must come once.")));
-                }
+        let query = pairs(request.uri().query().unwrap_or_default().as_bytes());
+        let Some(parameters) = parameters else {
+            // A person is led on to the page, which says in words what is wrong: what cannot be read is as good as not there.
+            return Ok(Query(query.unwrap_or_default()));
+        };
+        let query = query.map_err(|fault| malformed(fault.into()))?;
+        for (i, (name, _)) in query.iter().enumerate() {
+            if !parameters.contains(name) {
+                return Err(malformed(format!("{name:?} is not a parameter of this call.")));
+            }
+            if query[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(malformed(format!("{name:?} must come once.")));
             }
         }
         if !accepts_json(request.headers()) {

@@ -25,8 +25,8 @@ use crate::telemetry;
 /// The route of the way back, as its limit's refusals are counted.
 const CALLBACK: &str = "/v1/oauth/{provider}/callback";
 
-problems!(StartProblems: OPEN, NotFound);
-problems!(CallbackProblems: OPEN, NotFound);
+problems!(StartProblems: NotFound);
+problems!(CallbackProblems: NotFound);
 
 /// Begin to sign in.
 ///

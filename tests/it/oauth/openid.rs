@@ -42,6 +42,21 @@ async fn another_state_ends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_browser_is_led_to_the_page_whatever_it_brings_and_wants() {
+    let world = world().await;
+    let get = |path: &str| world.client.get(path).header("accept", "text/html");
+    get("/v1/oauth/local/start?%zz").send().await.expect(302);
+    for query in ["code=%zz", "error=%ff", "state=%", ""] {
+        let browser = world.browser();
+        let callback = format!("/v1/oauth/local/callback?{query}");
+        assert_eq!(browser.end(world.client.url(&callback)).await.error(), "flow_expired", "{query}");
+        browser.start(&world.client, "local").await;
+        assert_eq!(browser.end(world.client.url(&callback)).await.error(), "flow_mismatch", "{query}");
+        get(&callback).send().await.expect(302);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_counts_once() {
     let world = world().await;
     let browser = world.browser();
@@ -137,7 +152,8 @@ async fn whose_key_is_known_does_not_wait_for_who_seeks_another() {
     let world = world().await;
     world.sign_in(&world.browser(), "ada").await.expect(200);
     let (known, other) = (world.browser(), world.browser());
-    let answers = (known.answer(&world.client, "local", "ada").await, other.answer(&world.client, "local", "bob").await);
+    let answers =
+        (known.answer(&world.client, "local", "ada").await, other.answer(&world.client, "local", "bob").await);
     world.provider.change(json!({"tamper": "unknown_key", "delay_ms": 4_000, "delay_path": "/jwks"})).await;
     let seeking = async {
         assert_eq!(other.end(answers.1).await.error(), "provider_invalid");
