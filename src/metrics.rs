@@ -20,7 +20,8 @@ pub use catalogue::{CATALOGUE, Kind, Metric, reference};
 pub use exemplars::SpanIds;
 pub use exposition::{Exposition, Format};
 pub use labels::{
-    AuthKind, AuthOutcome, CommitOutcome, ConnectionEnd, Endpoint, Overload, ServerKind, SignIn, SignInFailure, Signal,
+    ANSWER_REFUSED, AuthKind, AuthOutcome, CommitOutcome, ConnectionEnd, Endpoint, Overload, ServerKind, SignIn,
+    SignInFailure, Signal,
 };
 pub use record::*;
 
@@ -104,7 +105,8 @@ pub fn rate_limited_at_zero(route: &str) {
 /// Registers a provider's series at zero. Its calls are not among them: which there are depends on its dialect.
 pub fn provider_at_zero(provider: &ProviderName) {
     let outcomes = SignIn::ALL.iter().map(|outcome| outcome.as_str());
-    for outcome in outcomes.chain(SignInFailure::ALL.iter().map(|failure| failure.as_str())) {
+    let failures = SignInFailure::ALL.iter().map(|failure| failure.as_str());
+    for outcome in outcomes.chain(failures).chain([ANSWER_REFUSED]) {
         counter!(OAUTH_SIGN_INS.name, "provider" => provider.to_string(), "outcome" => outcome).increment(0);
     }
     counter!(USERS_REGISTERED.name, "provider" => provider.to_string()).increment(0);

@@ -55,7 +55,8 @@ def build():
                         overrides=[named("logouts", BLUE), named("deleted accounts", WARN)])),
             ("Sign-in through providers", 7,
              timeseries("Sign-ins through providers", """Sign-ins a second by provider and how they ended. Good is sign_in and
-                        sign_up; a provider_… that rises is that provider, or our secret there.""", "cps",
+                        sign_up; a provider_… that rises is that provider, or our secret there; answer_refused
+                        is what browsers bring, which anybody can make up.""", "cps",
                         [query(or_none(rate(SIGN_INS, by="provider, outcome"), provider="none", outcome="none"),
                                "{{provider}} {{outcome}}")], 8, many=True,
                         links=[runbook("CounterApiOAuthProviderFailing")]),

@@ -21,6 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Dialect, OauthConfig, ProviderConfig};
 use crate::domain::{Email, Identity, ProviderName, Subject};
+use crate::metrics::ANSWER_REFUSED;
 pub use crate::metrics::SignInFailure;
 use facebook::Facebook;
 use flow::Flow;
@@ -79,6 +80,8 @@ pub struct Person {
 pub struct SignInError {
     /// The kind, which the person is told.
     pub failure: SignInFailure,
+    /// It is the fault of what the browser brought, which anybody can make up.
+    pub brought: bool,
     /// What happened this time.
     pub detail: String,
 }
@@ -86,7 +89,17 @@ pub struct SignInError {
 impl SignInError {
     /// An occurrence of this kind.
     pub fn new(failure: SignInFailure, detail: impl Into<String>) -> Self {
-        Self { failure, detail: detail.into() }
+        Self { failure, brought: false, detail: detail.into() }
+    }
+
+    /// What the browser brought from the provider is worth nothing, which says nothing of the provider.
+    fn brought(failure: SignInFailure, detail: impl Into<String>) -> Self {
+        Self { brought: true, ..Self::new(failure, detail) }
+    }
+
+    /// How it is counted.
+    pub fn outcome(&self) -> &'static str {
+        if self.brought { ANSWER_REFUSED } else { self.failure.as_str() }
     }
 
     /// The provider's answer is not what it must be.
@@ -199,8 +212,8 @@ impl Provider {
         if let Some(error) = callback.error {
             return Err(refused(error));
         }
-        let code = callback.code.filter(|code| !code.is_empty());
-        let code = code.ok_or_else(|| SignInError::invalid("the provider sent neither a code nor an error"))?;
+        let neither = || SignInError::brought(SignInFailure::ProviderInvalid, "neither a code nor an error came back");
+        let code = callback.code.filter(|code| is_code(code)).ok_or_else(neither)?;
         match &self.kind {
             Kind::OpenId(openid) => openid.person(&self.client, flow, code).await,
             Kind::GitHub(github) => github.person(&self.client, flow, code).await,
@@ -243,11 +256,19 @@ fn email(text: &str) -> Option<Email> {
 /// What the provider answered instead of a code (RFC 6749 section 4.1.2.1).
 fn refused(error: &str) -> SignInError {
     let (failure, error) = match word(error) {
-        error @ "access_denied" => (SignInFailure::AccessDenied, error),
+        // Who says no is counted as such.
+        error @ "access_denied" => {
+            return SignInError::new(SignInFailure::AccessDenied, format!("the provider answered {error}"));
+        }
         error @ ("server_error" | "temporarily_unavailable") => (SignInFailure::ProviderUnavailable, error),
         error => (SignInFailure::ProviderRefused, error),
     };
-    SignInError::new(failure, format!("the provider answered {error}"))
+    SignInError::brought(failure, format!("the provider answered {error}"))
+}
+
+/// Can this be an authorization code (RFC 6749 appendix A.11), of a length that providers have?
+fn is_code(code: &str) -> bool {
+    matches!(code.len(), 1..=4096) && code.bytes().all(|b| matches!(b, b' '..=b'~'))
 }
 
 /// An error code, if it is one: what comes from elsewhere is not written into the log as it is.

@@ -165,7 +165,7 @@ catalogue! {
         "A burst of them from nowhere is abuse.";
     OAUTH_SIGN_INS = "counter_api_oauth_sign_ins_total" Kind::Counter, ["provider", "outcome"],
         "Sign-ins through a provider by how they ended; `link_required` goes on with another outcome, or with none.",
-        "provider_unavailable, provider_refused and provider_invalid are the provider's, or a wrong client secret: see docs/sign-in.md. flow_expired: people who take long, or a proxy that drops cookies.";
+        "provider_unavailable, provider_refused and provider_invalid are the provider's, or a wrong client secret: see docs/sign-in.md. answer_refused: codes that are made up, used or too old, or a provider that sends people back with an error. flow_expired: people who take long, or a proxy that drops cookies.";
     HTTP_CLIENT_DURATION = "http_client_request_duration_seconds" Kind::Histogram(COARSE_SECONDS),
         ["provider", "endpoint", "http_request_method", "http_response_status_code", "error_type"],
         "Seconds of one call to a provider of sign-ins (http.client.request.duration, stable), its answer's body included.",

@@ -80,7 +80,8 @@ label! {
 }
 
 label! {
-    /// Why a sign-in through a provider did not come about: the person is told the same word.
+    /// Why a sign-in through a provider did not come about: the person is told the same word. It is counted by it where that is
+    /// more than what the browser brought ([`ANSWER_REFUSED`]).
     SignInFailure {
         /// The person said no at the provider.
         AccessDenied = "access_denied",
@@ -102,6 +103,10 @@ label! {
         Internal = "internal",
     }
 }
+
+/// How a sign-in failed whose only fault is what the browser brought: an error, no code, or a code that is worth nothing. Anybody
+/// can bring such, so it does not count as one of the failures that say something of the provider.
+pub const ANSWER_REFUSED: &str = "answer_refused";
 
 impl SignInFailure {
     /// Has somebody tried to prove what is not so? All others are nobody's fault, or the provider's.

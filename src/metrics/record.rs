@@ -243,9 +243,9 @@ pub fn signed_in(provider: &ProviderName, outcome: SignIn) {
     counter!(OAUTH_SIGN_INS.name, "provider" => provider.to_string(), "outcome" => outcome.as_str()).increment(1);
 }
 
-/// Counts a sign-in through a provider that did not come about.
-pub fn sign_in_failed(provider: &ProviderName, failure: SignInFailure) {
-    counter!(OAUTH_SIGN_INS.name, "provider" => provider.to_string(), "outcome" => failure.as_str()).increment(1);
+/// Counts a sign-in through a provider that did not come about, by its [`SignInFailure`] or as [`ANSWER_REFUSED`].
+pub fn sign_in_failed(provider: &ProviderName, outcome: &'static str) {
+    counter!(OAUTH_SIGN_INS.name, "provider" => provider.to_string(), "outcome" => outcome).increment(1);
 }
 
 /// One call to a provider of sign-ins, as the labels of its histogram.

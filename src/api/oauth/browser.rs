@@ -159,7 +159,7 @@ async fn within<T>(
 
 /// Tells the person, the log and the metrics.
 fn failed<const N: usize>(provider: &Provider, error: &SignInError, cookies: [Option<HeaderValue>; N]) -> Response {
-    metrics::sign_in_failed(&provider.name, error.failure);
+    metrics::sign_in_failed(&provider.name, error.outcome());
     if error.failure.is_suspicious() {
         metrics::auth_attempt(AuthKind::Oauth, AuthOutcome::Failure);
     }

@@ -33,7 +33,13 @@ pub(super) struct Tokens {
 #[derive(Deserialize)]
 struct Refusal {
     /// A word after RFC 6749, an object after Facebook.
-    error: Value,
+    error: Option<Value>,
+}
+
+/// Is it the code that is refused, which the browser brought? Anything else is between the provider and us.
+fn is_of_the_code(error: &Value) -> bool {
+    // The last is Facebook's, of a code that is made up, used or too old.
+    matches!(error.as_str(), Some("invalid_grant" | "bad_verification_code")) || error["code"] == 100
 }
 
 /// What application/x-www-form-urlencoded leaves as it is.
@@ -65,10 +71,11 @@ impl Client {
             })
             .await?;
         // GitHub says no with 200.
-        if let Ok(Refusal { error }) = reply.json() {
+        if let Ok(Refusal { error: Some(error) }) = reply.json() {
             let word = error.as_str().map_or("an error of its own form", word);
             let detail = format!("the token endpoint answered {} {word}", reply.status);
-            return Err(SignInError::new(SignInFailure::ProviderRefused, detail));
+            let refused = if is_of_the_code(&error) { SignInError::brought } else { SignInError::new };
+            return Err(refused(SignInFailure::ProviderRefused, detail));
         }
         reply.success()
     }

@@ -116,7 +116,9 @@ impl Signature {
             return Err(invalid("is from the future"));
         }
         if claims.nonce.as_deref() != Some(expected.nonce) {
-            return Err(invalid("was made for another sign-in (nonce)"));
+            // With a nonce of its own it came for a code of another sign-in, which the browser brought.
+            let of_another = claims.nonce.is_some();
+            return Err(SignInError { brought: of_another, ..invalid("was made for another sign-in (nonce)") });
         }
         if let Audience::One(audience) = &claims.aud
             && audience != expected.client_id

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Browser, for_each_store, me, redeem, start};
 use crate::support::client::{Answer, Client};
 use crate::support::mongod::free_port;
+use crate::support::prometheus::Scrape;
 use crate::support::service::Service;
 use crate::support::stores::{Kind, Store};
 use server::{Dialect, Mode, Server};
@@ -124,6 +125,10 @@ async fn the_flow_is_kept_to_in_every_dialect() {
         assert_eq!(browser.end(answer.clone()).await.error(), "flow_expired");
         browser.plant("counter_oauth_flow", &flow);
         assert_eq!(browser.end(answer).await.error(), "provider_refused");
+        let scrape = Scrape::of(&world.service).await;
+        let count =
+            |outcome| scrape.sum("counter_api_oauth_sign_ins_total", &[("provider", name), ("outcome", outcome)]);
+        assert_eq!((count("answer_refused"), count("provider_refused")), (1.0, 0.0), "{name}");
 
         // An answer of this provider to a sign-in through the other one.
         let other = if name == "github" { "facebook" } else { "github" };

@@ -21,7 +21,7 @@ async fn every_end_is_counted_and_is_there_at_zero_before() {
     };
     let scrape = Scrape::of(&world.service).await;
     let series = scrape.samples().filter(|line| line.starts_with(SIGN_INS)).count();
-    assert_eq!((series, scrape.sum(SIGN_INS, &[])), (13, 0.0), "{}", scrape.text());
+    assert_eq!((series, scrape.sum(SIGN_INS, &[])), (14, 0.0), "{}", scrape.text());
     assert!(scrape.text().contains("counter_api_users_registered_total{provider=\"local\"} 0"));
 
     let browser = world.browser();
@@ -64,6 +64,48 @@ async fn every_end_is_counted_and_is_there_at_zero_before() {
         scrape.sum("http_client_request_duration_seconds_count", &[("provider", "local"), ("endpoint", endpoint)])
     };
     assert_eq!((calls("discovery"), calls("keys"), calls("token"), calls("userinfo")), (1.0, 1.0, 3.0, 3.0));
+}
+
+/// Goes to the callback with the right state and this instead of an answer.
+async fn come_back(world: &World, with: &str) -> String {
+    let browser = world.browser();
+    let mut answer = browser.answer(&world.client, "local", "mallory").await;
+    let kept: Vec<(String, String)> = answer.query_pairs().into_owned().filter(|(name, _)| name != "code").collect();
+    answer.query_pairs_mut().clear().extend_pairs(kept);
+    let url = format!("{answer}&{with}").parse().unwrap();
+    browser.end(url).await.error()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_browser_brings_says_nothing_of_the_provider() {
+    let world = World::over(Kind::Redb).await;
+    let long = format!("code={}", "x".repeat(5_000));
+    for (with, told) in [
+        ("code=made-up", "provider_refused"),
+        (long.as_str(), "provider_invalid"),
+        ("code=%C3%A9", "provider_invalid"),
+        ("error=server_error", "provider_unavailable"),
+        ("error=invalid_scope", "provider_refused"),
+        ("", "provider_invalid"),
+    ] {
+        assert_eq!(come_back(&world, with).await, told, "{with}");
+    }
+    world.provider.change(json!({"tamper": "nonce"})).await;
+    assert_eq!(world.visit(&world.browser(), "ada").await.error(), "provider_invalid");
+    let counts = async |world: &World, outcomes: &[&str]| {
+        let scrape = Scrape::of(&world.service).await;
+        outcomes.iter().map(|outcome| scrape.sum(SIGN_INS, &[("outcome", outcome)])).sum::<f64>()
+    };
+    const PROVIDERS: &[&str] = &["provider_unavailable", "provider_refused", "provider_invalid"];
+    assert_eq!((counts(&world, &["answer_refused"]).await, counts(&world, PROVIDERS).await), (7.0, 0.0));
+
+    // What our own calls meet does: a token that is not the provider's, or a secret that it does not know.
+    world.provider.change(json!({"tamper": "signature"})).await;
+    world.visit(&world.browser(), "ada").await.error();
+    assert_eq!(counts(&world, PROVIDERS).await, 1.0);
+    let world = World::with(Kind::Redb, &[("COUNTER_OAUTH_LOCAL_CLIENT_SECRET", "another")]).await;
+    assert_eq!(world.visit(&world.browser(), "ada").await.error(), "provider_refused");
+    assert_eq!((counts(&world, &["answer_refused"]).await, counts(&world, PROVIDERS).await), (0.0, 1.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -193,9 +193,10 @@ impl Shared {
             && form.get("client_secret").map(String::as_str) == Some(SECRET)
             && form.get("grant_type").map(String::as_str) == Some("authorization_code");
         match (self.dialect, right && client) {
-            (_, true) => {
-                json_of(StatusCode::OK, &json!({"access_token": "of-the-dialect", "token_type": "bearer", "scope": ""}))
-            }
+            (_, true) => json_of(
+                StatusCode::OK,
+                &json!({"access_token": "of-the-dialect", "token_type": "bearer", "scope": "", "error": null}),
+            ),
             // Each in its own way, and neither as RFC 6749 has it.
             (Dialect::GitHub, false) => json_of(StatusCode::OK, &json!({"error": "bad_verification_code"})),
             (Dialect::Facebook, false) => {
