@@ -199,9 +199,15 @@ impl Discovery {
         let (endpoint, issuer) = (secure_url(text), secure_url(&self.issuer));
         let (Ok(endpoint), Ok(issuer)) = (endpoint, issuer) else { return Err(unsafe_one()) };
         let as_safe = endpoint.scheme() == "https" || issuer.scheme() == "http";
-        let named = endpoint.domain().is_some_and(|name| name != "localhost") || endpoint.host() == issuer.host();
+        let named = endpoint.domain().is_some_and(is_elsewhere) || endpoint.host() == issuer.host();
         if as_safe && named { Ok(endpoint) } else { Err(unsafe_one()) }
     }
+}
+
+/// Can this name be that of another machine (RFC 6761 section 6.3)? A dot at its end changes nothing.
+fn is_elsewhere(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    !name.is_empty() && name != "localhost" && !name.ends_with(".localhost")
 }
 
 #[cfg(test)]
@@ -226,6 +232,9 @@ mod tests {
             "https://10.0.0.1/token",
             "https://[fd00::1]/token",
             "https://localhost/token",
+            "https://localhost./token",
+            "https://x.localhost/token",
+            "https://X.LOCALHOST./token",
             "http://127.0.0.1/token",
             "https://user@accounts.example.com/",
             "ftp://accounts.example.com/",
