@@ -13,12 +13,15 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::exchange::ClientAuth;
-use super::{Client, SignInError, below};
+use super::{Client, SignInError, SignInFailure, below};
 use crate::config::secure_url;
 use crate::metrics::Endpoint;
 
 /// How long it is believed what a provider has said of itself. A key that it has withdrawn counts no longer than that.
 const BELIEVED_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// How long its discovery document serves where it cannot be had anew: its endpoints may be up while that is down.
+const SERVES_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long it is remembered that a provider did not answer: whoever comes then is told at once, and it is left in peace.
 const FAILURE_REMEMBERED_FOR: Duration = Duration::from_secs(1);
@@ -118,13 +121,16 @@ impl Discovery {
         if let Some(metadata) = Remembered::within(BELIEVED_FOR, said.metadata.as_ref()) {
             return Ok(metadata);
         }
-        if let Some(error) = Remembered::within(FAILURE_REMEMBERED_FOR, said.failed.as_ref()) {
-            return Err(error);
-        }
-        match self.ask(client).await {
-            Ok(metadata) => Ok(said.metadata.insert(Remembered::now(metadata)).value.clone()),
-            Err(error) => Err(said.failed.insert(Remembered::now(error)).value.clone()),
-        }
+        let error = match Remembered::within(FAILURE_REMEMBERED_FOR, said.failed.as_ref()) {
+            Some(error) => error,
+            None => match self.ask(client).await {
+                Ok(metadata) => return Ok(said.metadata.insert(Remembered::now(metadata)).value.clone()),
+                Err(error) => said.failed.insert(Remembered::now(error)).value.clone(),
+            },
+        };
+        // Not so where it says something else by now that cannot be believed.
+        let silent = error.failure == SignInFailure::ProviderUnavailable;
+        Remembered::within(SERVES_FOR, said.metadata.as_ref()).filter(|_| silent).ok_or(error)
     }
 
     async fn ask(&self, client: &Client) -> Result<Metadata, SignInError> {
@@ -213,6 +219,7 @@ fn is_elsewhere(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::oauth::outbound::Outbound;
 
     fn document(issuer: &str, endpoint: &str) -> Document {
         serde_json::from_value(serde_json::json!({
@@ -246,6 +253,31 @@ mod tests {
         let local = Discovery::new("http://127.0.0.1:4000");
         assert!(local.endpoint("http://127.0.0.1:4001/token").is_ok());
         assert!(local.endpoint("http://169.254.169.254/latest").is_err());
+    }
+
+    #[tokio::test]
+    async fn an_old_document_serves_for_a_day_while_there_is_no_new_one() {
+        // Nothing listens there.
+        let (issuer, timeout) = ("http://127.0.0.1:1", Duration::from_secs(5));
+        let http = crate::auth::oauth::outbound::client(timeout).unwrap();
+        let client = Client {
+            issuer: issuer.to_owned(),
+            id: "id".to_owned(),
+            secret: "secret".to_owned().into(),
+            redirect_uri: "http://127.0.0.1:2/".to_owned(),
+            scopes: "openid".to_owned(),
+            outbound: Outbound::new("local".parse().unwrap(), http, timeout),
+        };
+        for (hours, serves) in [(2, true), (25, false)] {
+            let discovery = Discovery::new(issuer);
+            let said = discovery.read(document(issuer, "http://127.0.0.1:1/x")).unwrap();
+            let asked = Instant::now().checked_sub(Duration::from_secs(hours * 60 * 60)).unwrap();
+            discovery.metadata.lock().await.metadata = Some(Remembered { value: said, asked });
+            // By the one who finds that it is down, and by the next, who is told.
+            for _ in 0..2 {
+                assert_eq!(discovery.metadata(&client).await.is_ok(), serves, "{hours} hours");
+            }
+        }
     }
 
     #[test]
