@@ -122,6 +122,13 @@ mod tests {
     }
 
     #[test]
+    fn an_identity_that_was_stored_without_an_issuer_is_read_and_is_nobody_elses() {
+        let stored: Identity = serde_json::from_str(r#"{"provider":"github","subject":"7"}"#).unwrap();
+        let of_today = Identity { issuer: "https://github.com".to_owned(), ..stored.clone() };
+        assert!(stored.issuer.is_empty() && stored != of_today);
+    }
+
+    #[test]
     fn a_subject_is_what_openid_connect_allows() {
         assert!("auth0|5f7c".parse::<Subject>().is_ok());
         for bad in ["", "é", "a\nb", &"x".repeat(256)] {
