@@ -6,3 +6,4 @@ pub mod counter;
 pub mod health;
 pub mod oauth;
 pub mod openapi;
+pub mod pages;

@@ -15,7 +15,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{account, counter, health, oauth, openapi};
+use crate::api::{account, counter, health, oauth, openapi, pages};
 use crate::error::{ApiError, Code};
 use crate::extract::MAX_BODY;
 use crate::lifecycle::Lifecycle;
@@ -86,7 +86,7 @@ pub fn api(state: AppState) -> Router {
     plain(open())
         .merge(plain(sign_in()).route_layer(from_fn_with_state(state.limits.clone(), limits::by_address)))
         .merge(plain(users()).route_layer(from_fn_with_state(state.clone(), authenticate)))
-        .merge(openapi::routes(&description))
+        .merge(pages::routes(&description))
         .fallback(async || ApiError::new(Code::NotFound).with_detail("There is no such route."))
         .layer(layers)
         .with_state(state)

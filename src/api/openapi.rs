@@ -1,12 +1,7 @@
-//! `/openapi.json` and `/docs`: the description of the API, made from the code, and a page to read and try it.
+//! The description of the API, made from the code: what `/openapi.json` serves and `middleware/contract.rs` holds requests to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
 use serde_json::json;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
@@ -214,28 +209,4 @@ pub fn is_browser_step(operation: &Operation) -> bool {
 
 fn has_extension(operation: &Operation, name: &str) -> bool {
     operation.extensions.as_ref().is_some_and(|extensions| extensions.contains_key(name))
-}
-
-/// `/openapi.json`, and the page at `/docs` with its style and script.
-pub fn routes<S: Clone + Send + Sync + 'static>(openapi: &OpenApi) -> Router<S> {
-    let json: Arc<str> = openapi.to_json().unwrap_or_default().into();
-    Router::new()
-        .route("/openapi.json", get(move || asset("application/json", json.to_string())))
-        .route("/docs", get(|| asset("text/html; charset=utf-8", include_str!("../ui/docs.html"))))
-        .route("/docs/docs.css", get(|| asset("text/css; charset=utf-8", include_str!("../ui/docs.css"))))
-        .route("/docs/docs.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../ui/docs.js"))))
-        .route("/docs/icon.svg", get(|| asset("image/svg+xml", include_str!("../ui/icon.svg"))))
-}
-
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-async fn asset(content_type: &'static str, body: impl IntoResponse) -> impl IntoResponse {
-    let headers: [(HeaderName, HeaderValue); 4] = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CSP)),
-        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-    ];
-    (headers, body)
 }
