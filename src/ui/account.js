@@ -65,7 +65,7 @@ export function clearAccount() {
 
 async function signOut() {
   const until = session.expiry();
-  let told = "You are signed out, here and everywhere else.";
+  let told = "You are signed out: here now, and everywhere else within seconds.";
   try {
     await call("POST", "/v1/logout");
   } catch (problem) {

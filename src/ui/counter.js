@@ -59,7 +59,12 @@ export function showCounter({ name, value, updated_at: updated }) {
     clear(byId("copy-message"));
   }
   change(byId("value"), String(value));
-  byId("counter-about").textContent = updated ? `Last number, since ${new Date(updated).toLocaleString()}` : "Never used";
+  byId("counter-about").textContent = updated ? `Last changed ${new Date(updated).toLocaleString()}` : "Never used";
+}
+
+/** The counter that was shown was deleted, by somebody else. */
+export function loseCounter(name) {
+  say(area(), `${name} was deleted elsewhere.`);
 }
 
 /** Forgets it: another user may come. */

@@ -3,7 +3,7 @@
 import { arrival, onArrival } from "./arrival.js";
 import { clearAccount, showAccount, startAccount } from "./account.js";
 import { Problem } from "./api.js";
-import { clearCounter, showCounter, startCounter } from "./counter.js";
+import { clearCounter, loseCounter, showCounter, startCounter } from "./counter.js";
 import { closeAll } from "./dialog.js";
 import { byId } from "./dom.js";
 import { clearList, refresh, startList } from "./list.js";
@@ -82,8 +82,11 @@ async function arrive({ code, error }) {
 }
 
 async function start() {
-  startList(showCounter);
-  startCounter(() => poll.soon());
+  startList(showCounter, loseCounter);
+  startCounter(() => {
+    clear(notice);
+    poll.soon();
+  });
   startSignIn(async (isNew) => {
     clear(notice);
     await enter();

@@ -17,9 +17,12 @@ let chosen = DEFAULT;
 let written = 0;
 /** Is told of the chosen counter. */
 let tell = () => {};
+/** Is told that the chosen one was deleted by somebody else. */
+let lose = () => {};
 
-export function startList(onCounter) {
+export function startList(onCounter, onLost) {
   tell = onCounter;
+  lose = onLost;
 }
 
 export const counter = (name = chosen) => counters.get(name);
@@ -54,8 +57,10 @@ export async function refresh() {
   if (began < written) return { changed: true, spare };
   const changed = [...found.values()].some(({ name, value }) => counters.get(name)?.value !== value) || found.size !== counters.size;
   counters = found;
-  if (!counters.has(chosen)) chosen = DEFAULT;
+  const gone = counters.has(chosen) ? null : chosen;
+  if (gone) chosen = DEFAULT;
   render();
+  if (gone) lose(gone);
   return { changed, spare };
 }
 

@@ -56,6 +56,8 @@ async fn another_method_is_told_which_are_allowed(env: &Env) {
         ("/livez", "GET HEAD"),
         ("/openapi.json", "GET HEAD"),
         ("/docs", "GET HEAD"),
+        ("/", "GET HEAD"),
+        ("/ui/base.css", "GET HEAD"),
     ] {
         for method in ["PATCH", "OPTIONS", "BREW"] {
             let answer = user.call(method, path).send().await.problem(405, "method_not_allowed");

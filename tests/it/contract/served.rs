@@ -15,6 +15,8 @@ for_each_store![
     the_openapi_document_describes_every_call,
     every_described_error_has_an_example,
     pages_need_nothing_from_elsewhere,
+    pages_are_closed_to_others,
+    pages_are_asked_for_again_and_sent_once,
     metrics_count_what_was_sent,
     unknown_names_make_no_new_series,
     the_admin_listener_says_what_runs,
@@ -99,11 +101,88 @@ async fn every_described_error_has_an_example(env: &Env) {
     }
 }
 
+/// What a page names in `href` and `src`, and a script in `import`.
+fn references(text: &str) -> BTreeSet<String> {
+    let opened = ["href=\"", "src=\"", "from \"", "@import \"", "url("];
+    let found = opened.iter().flat_map(|open| text.split(open).skip(1));
+    found.map(|rest| rest.split(['"', ')']).next().unwrap().to_owned()).filter(|name| !name.starts_with('#')).collect()
+}
+
 async fn pages_need_nothing_from_elsewhere(env: &Env) {
-    let page = env.client.get("/docs").send().await.expect(200);
-    assert!(page.header("content-type").is_some_and(|value| value.starts_with("text/html")));
-    for reference in ["src=\"http", "src=\"//", "rel=\"stylesheet\" href=\"http", "@import"] {
-        assert!(!page.body.contains(reference), "/docs has {reference}");
+    let mut left: Vec<_> = ["/", "/docs"].map(str::to_owned).into();
+    let mut seen = BTreeSet::new();
+    while let Some(path) = left.pop() {
+        if !seen.insert(path.clone()) {
+            continue;
+        }
+        let answer = env.client.get(&path).send().await.expect(200);
+        for name in references(&answer.body).into_iter().filter(|_| path != "/openapi.json") {
+            let part = name.strip_prefix("./").map_or_else(|| name.clone(), |name| format!("/ui/{name}"));
+            // Templates of scripts are no references.
+            if part.contains("${") {
+                continue;
+            }
+            assert!(part.starts_with('/') && !part.starts_with("//"), "{path} needs {name}");
+            left.push(part);
+        }
+    }
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/ui")).unwrap();
+    let parts =
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).filter(|name| !name.ends_with(".html"));
+    for part in parts {
+        assert!(seen.contains(&format!("/ui/{part}")), "no page uses src/ui/{part}");
+    }
+    env.client.get("/ui/nothing.js").send().await.problem(404, "not_found");
+    env.client.get("/ui/..%2fmain.rs").send().await.problem(404, "not_found");
+}
+
+async fn pages_are_closed_to_others(env: &Env) {
+    let types = [
+        ("/", "text/html; charset=utf-8"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/ui/home.js", "text/javascript; charset=utf-8"),
+        ("/ui/base.css", "text/css; charset=utf-8"),
+        ("/ui/icon.svg", "image/svg+xml"),
+        ("/favicon.ico", "image/svg+xml"),
+        ("/openapi.json", "application/json"),
+    ];
+    for (path, content_type) in types {
+        let answer = env.client.get(path).send().await.expect(200);
+        let expect = |name: &str, value: &str| assert_eq!(answer.header(name), Some(value), "{path}: {name}");
+        expect("content-type", content_type);
+        expect("x-content-type-options", "nosniff");
+        expect("x-frame-options", "DENY");
+        expect("referrer-policy", "no-referrer");
+        expect("cross-origin-opener-policy", "same-origin");
+        let policy: BTreeSet<_> = answer.header("content-security-policy").unwrap().split("; ").collect();
+        let wanted = [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ];
+        assert_eq!(policy, wanted.into(), "{path}");
+        assert_eq!(answer.header("set-cookie"), None, "{path}");
+    }
+}
+
+async fn pages_are_asked_for_again_and_sent_once(env: &Env) {
+    for path in ["/", "/docs", "/ui/home.js", "/openapi.json"] {
+        let first = env.client.get(path).send().await.expect(200);
+        assert_eq!(first.header("cache-control"), Some("no-cache"), "{path}");
+        let tag = first.header("etag").unwrap();
+        for known in [tag, &format!("W/{tag}"), &format!("\"another\", {tag}"), "*"] {
+            let again = env.client.get(path).header("if-none-match", known).send().await.expect(304);
+            assert_eq!((again.body.as_str(), again.header("etag")), ("", Some(tag)), "{path} {known}");
+        }
+        env.client.get(path).header("if-none-match", "\"another\"").send().await.expect(200);
+        assert_eq!(env.client.call("HEAD", path).send().await.expect(200).body, "");
     }
 }
 

@@ -1,0 +1,73 @@
+// A service behind a proxy, a browser, and users.
+
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+
+import { directory } from '../../k6/support/processes.js';
+import { ReplicaSet } from '../../k6/support/replica-set.js';
+import { startReplica } from '../../k6/support/service.js';
+import { openTab, startBrowser } from './browser.js';
+import { startProxy } from './proxy.js';
+
+export const PASSWORD = 'correct horse battery';
+
+/** One replica on a file, or two on a MongoDB replica set, behind a proxy; and a browser. */
+export async function startWorld({ replicas = 1, settings = {} } = {}) {
+  const ends = [];
+  const later = (end) => ends.unshift(end);
+  const stop = async () => {
+    for (const end of ends) await end();
+  };
+  try {
+    let store;
+    if (replicas > 1) {
+      const database = await ReplicaSet.start();
+      later(() => database.stop());
+      store = database.url;
+    } else {
+      const data = directory();
+      later(() => data.remove());
+      store = `redb:${join(data.path, 'counter.redb')}`;
+    }
+    const services = await Promise.all(Array.from({ length: replicas }, () => startReplica(store, settings)));
+    for (const { program } of services) later(() => program.kill());
+    const proxy = await startProxy(services.map(({ url }) => url));
+    later(() => proxy.stop());
+    const browser = await startBrowser();
+    later(() => browser.close());
+    return { proxy, url: proxy.url, replicas: services.map(({ url }) => url), browser, open: (look) => openTab(browser, proxy.url, look), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+export const newEmail = () => `${randomUUID()}@example.com`;
+
+/** Calls the API as a program does: `{ status, data, headers }`. */
+export async function program(url, method, path, { token, body, headers = {} } = {}) {
+  const sent = { ...headers };
+  if (token) sent.authorization = `Bearer ${token}`;
+  if (body) sent['content-type'] = 'application/json';
+  const answer = await fetch(`${url}${path}`, { method, headers: sent, body: body && JSON.stringify(body) });
+  const text = await answer.text();
+  return { status: answer.status, data: text ? JSON.parse(text) : null, headers: answer.headers };
+}
+
+export const tokenOf = (page) => page.evaluate(() => sessionStorage.getItem('token'));
+
+/** Fills the form and presses one of its buttons. */
+export async function credentials(page, button, email, password = PASSWORD) {
+  await page.getByLabel('E-mail address').fill(email);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: button }).click();
+}
+
+/** Signs a new user up: its address. */
+export async function signUp(page) {
+  const email = newEmail();
+  await page.goto('/');
+  await credentials(page, 'Sign up', email);
+  await page.getByRole('heading', { name: 'Your counters' }).waitFor();
+  return email;
+}
