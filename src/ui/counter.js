@@ -242,7 +242,7 @@ async function remove() {
     confirm: "Delete",
     act: async () => {
       try {
-        await call("DELETE", `/v1/counters/${name}`);
+        await call("DELETE", `/v1/counters/${encodeURIComponent(name)}`);
       } catch (problem) {
         // Gone is gone, whoever did it: an earlier try, or somebody else.
         if (problem.code !== "not_found") throw problem;

@@ -48,7 +48,10 @@ async function enter() {
   } catch (problem) {
     // A token that is refused has ended the session, which is said by whoever hears of that.
     if (!session.token()) return;
-    fail(notice, problem, action("Try again", enter));
+    fail(notice, problem, action("Try again", () => {
+      clear(notice);
+      enter();
+    }));
     return;
   }
   poll.start();

@@ -27,7 +27,7 @@ export function startList(onCounter, onLost) {
 
 export const counter = (name = chosen) => counters.get(name);
 export const has = (name) => counters.has(name);
-export const pathOf = (name) => (name === DEFAULT ? "/v1" : `/v1/counters/${name}`);
+export const pathOf = (name) => (name === DEFAULT ? "/v1" : `/v1/counters/${encodeURIComponent(name)}`);
 
 /** Forgets everything: another user may come. */
 export function clearList() {
