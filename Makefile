@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny sbom clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
-.PHONY: manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
+.PHONY: page postman manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -52,6 +52,18 @@ failover-plot: tools ## Kill a primary under load and draw what the metrics say,
 
 property: ## Property tests of the running service, from its OpenAPI file
 	scripts/run-schemathesis
+
+page: ## Use the pages in a real browser: the whole way, failures, attacks, accessibility (3 minutes)
+	scripts/install-mongod
+	scripts/install-loadtest-tools
+	scripts/install-page-tools
+	cargo build --locked
+	cd tests/page && node --test --test-reporter=spec
+
+postman: ## Run the Postman collection with newman, and hold it to the API's description (seconds)
+	scripts/install-postman-tools
+	cargo build --locked
+	cd tests/postman && node --test --test-reporter=spec
 
 monitoring: ## Check Prometheus' rules and Alertmanager's routing with their own tools, and run the rules' tests (2 minutes)
 	scripts/install-prometheus
@@ -172,3 +184,4 @@ sbom: ## Write target/sbom.json, a CycloneDX bill of what is in the binary (inst
 
 clean: ## Remove what was built and installed
 	rm -rf target .tools tests/k6/node_modules tests/oauth/node_modules
+	rm -rf target .tools tests/k6/node_modules tests/page/node_modules tests/postman/node_modules

@@ -209,7 +209,12 @@ impl From<CallError> for ApiError {
 #[utoipa::path(
     method(post, get), path = "/v1/next", tag = "counters", operation_id = "next", params(CountParam, KeyParam),
     extensions(("x-takes-numbers" = json!(true))),
-    responses((status = 200, description = "The number is the caller's.", body = Taken), TakeProblems)
+    responses(
+        (status = 200, description = "The number is the caller's.", body = Taken, headers(
+            ("Idempotency-Replayed" = String, description = "`true` where this repeats the first answer to the key.")
+        )),
+        TakeProblems
+    )
 )]
 pub async fn next(State(state): State<AppState>, call: CounterCall, query: Query) -> Result<Response, ApiError> {
     take(&state, call, &query).await
@@ -221,7 +226,12 @@ pub async fn next(State(state): State<AppState>, call: CounterCall, query: Query
 #[utoipa::path(
     method(post, get), path = "/v1/counters/{name}/next", tag = "counters", operation_id = "next_of_counter",
     params(NameParam, CountParam, KeyParam), extensions(("x-takes-numbers" = json!(true))),
-    responses((status = 200, description = "The number is the caller's.", body = Taken), TakeProblems)
+    responses(
+        (status = 200, description = "The number is the caller's.", body = Taken, headers(
+            ("Idempotency-Replayed" = String, description = "`true` where this repeats the first answer to the key.")
+        )),
+        TakeProblems
+    )
 )]
 pub async fn next_of_counter(
     State(state): State<AppState>,
@@ -293,7 +303,10 @@ async fn read(state: &AppState, call: CounterCall) -> Result<Response, ApiError>
     put, path = "/v1/current", tag = "counters", operation_id = "set_current", params(KeyParam, ConditionParam),
     request_body(content((NewValue = "application/json"), (NewValue = "application/x-www-form-urlencoded"))),
     responses(
-        (status = 200, description = "It is set.", body = WasSet, headers(("ETag" = String, description = "The counter's version."))),
+        (status = 200, description = "It is set.", body = WasSet, headers(
+            ("ETag" = String, description = "The counter's version."),
+            ("Idempotency-Replayed" = String, description = "`true` where this repeats the first answer to the key.")
+        )),
         SetProblems
     )
 )]
@@ -314,7 +327,10 @@ pub async fn set_current(
     params(NameParam, KeyParam, ConditionParam),
     request_body(content((NewValue = "application/json"), (NewValue = "application/x-www-form-urlencoded"))),
     responses(
-        (status = 200, description = "It is set.", body = WasSet, headers(("ETag" = String, description = "The counter's version."))),
+        (status = 200, description = "It is set.", body = WasSet, headers(
+            ("ETag" = String, description = "The counter's version."),
+            ("Idempotency-Replayed" = String, description = "`true` where this repeats the first answer to the key.")
+        )),
         SetProblems
     )
 )]
