@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny sbom clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
-.PHONY: page postman manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
+.PHONY: page page-picture postman manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
 
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
@@ -59,6 +59,11 @@ page: ## Use the pages in a real browser: the whole way, failures, attacks, acce
 	scripts/install-page-tools
 	cargo build --locked
 	cd tests/page && node --test --test-reporter=spec
+
+page-picture: ## Take the picture of the page for the README
+	scripts/install-page-tools
+	cargo build --locked
+	node tests/page/picture.js docs/images/page.png
 
 postman: ## Run the Postman collection with newman, and hold it to the API's description (seconds)
 	scripts/install-postman-tools
