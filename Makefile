@@ -188,5 +188,4 @@ sbom: ## Write target/sbom.json, a CycloneDX bill of what is in the binary (inst
 	mkdir -p target && mv sbom.json target/sbom.json
 
 clean: ## Remove what was built and installed
-	rm -rf target .tools tests/k6/node_modules tests/oauth/node_modules
-	rm -rf target .tools tests/k6/node_modules tests/page/node_modules tests/postman/node_modules
+	rm -rf target .tools tests/{k6,oauth,page,postman}/node_modules

@@ -18,12 +18,12 @@ const notice = byId("notice");
 const poll = new Poll(refresh, showLive);
 let providers = [];
 
-/** Shows a part of the page, and leads to its heading; not at first, for who comes begins at the top. */
+/** Shows a part of the page, and leads to its heading; not at first, for who comes begins at the top, unless there is a question. */
 function view(id) {
   const isFirst = !byId("starting").hidden;
   byId("starting").hidden = true;
   for (const other of Object.keys(VIEWS)) byId(other).hidden = other !== id;
-  if (!isFirst) byId(VIEWS[id]).focus();
+  if (!isFirst || id === "link") byId(VIEWS[id]).focus();
 }
 
 /** How the values are kept up to date. Only a change between well and not well is read out. */

@@ -33,13 +33,20 @@ const WORDS = {
   body_too_large: `That is too much at once. ${NOTHING_DONE}`,
   invalid_field: "Something is not right yet.",
   rate_limited: "Too many tries.",
-  internal: "Something is wrong in the service. Tell whoever runs it, with the trace below.",
+  internal: "Something is wrong in the service. Tell whoever runs it.",
   store_unavailable: `The database does not answer. ${NOTHING_DONE}`,
   overloaded: `The service has too much to do. ${NOTHING_DONE}`,
   draining: `The service is being restarted. ${NOTHING_DONE}`,
   outcome_unknown: "Nobody knows whether it was done.",
 
-  // Of sign-in with a provider.
+  // Of sign-in with a provider: what the service says, and what comes back with the address.
+  signin_code_invalid: `That took longer than a minute, or had too many tries, or began in another browser. ${SIGN_IN_AGAIN}`,
+  access_denied: "You said no there, so you are not signed in.",
+  flow_expired: `No sign-in is under way in this browser, or it took longer than ten minutes. ${SIGN_IN_AGAIN}`,
+  flow_mismatch: `What came back is the answer to another sign-in. ${SIGN_IN_AGAIN}`,
+  provider_unavailable: "The other side does not answer. Try again later, or sign in another way.",
+  provider_refused: "The other side refused. Try again, or sign in another way.",
+  provider_invalid: "What the other side said cannot be believed. Tell whoever runs the service.",
   link_required: "An account with a password has this e-mail address.",
   last_sign_in_method: "You could not sign in any more: it is the last way that is left.",
 };

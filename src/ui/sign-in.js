@@ -55,7 +55,7 @@ export async function readProviders() {
     const { data } = await call("GET", "/v1/oauth/providers");
     return data.providers.filter(({ start_url: start }) => isOurs(start));
   } catch {
-    // An older service has no providers. One that does not answer says so at the next call.
+    // A service that does not answer says so at the next call; a password may do all the same.
     return [];
   }
 }

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 
-import { directory } from '../../k6/support/processes.js';
+import { ROOT, directory, eventually, start } from '../../k6/support/processes.js';
 import { ReplicaSet } from '../../k6/support/replica-set.js';
 import { startReplica } from '../../k6/support/service.js';
 import { openTab, startBrowser } from './browser.js';
@@ -11,8 +11,8 @@ import { startProxy } from './proxy.js';
 
 export const PASSWORD = 'correct horse battery';
 
-/** One replica on a file, or two on a MongoDB replica set, behind a proxy; and a browser. */
-export async function startWorld({ replicas = 1, settings = {} } = {}) {
+/** One replica on a file, or two on a MongoDB replica set, behind a proxy; and a browser. `provider`: with one to sign in at. */
+export async function startWorld({ replicas = 1, settings = {}, provider: hasProvider = false } = {}) {
   const ends = [];
   const later = (end) => ends.unshift(end);
   const stop = async () => {
@@ -29,18 +29,49 @@ export async function startWorld({ replicas = 1, settings = {} } = {}) {
       later(() => data.remove());
       store = `redb:${join(data.path, 'counter.redb')}`;
     }
-    const services = await Promise.all(Array.from({ length: replicas }, () => startReplica(store, settings)));
-    for (const { program } of services) later(() => program.kill());
-    const proxy = await startProxy(services.map(({ url }) => url));
+    const upstreams = [];
+    const proxy = await startProxy(upstreams);
     later(() => proxy.stop());
+    const provider = hasProvider ? await startProvider(`${proxy.url}/v1/oauth/local/callback`) : null;
+    if (provider) later(() => provider.kill());
+    const all = { ...settings, ...(provider && settingsOf(provider, proxy.url)) };
+    const services = await Promise.all(Array.from({ length: replicas }, () => startReplica(store, all)));
+    for (const { program } of services) later(() => program.kill());
+    upstreams.push(...services.map(({ url }) => url));
     const browser = await startBrowser();
     later(() => browser.close());
-    return { proxy, url: proxy.url, replicas: services.map(({ url }) => url), browser, open: (look) => openTab(browser, proxy.url, look), stop };
+    return { proxy, provider, url: proxy.url, replicas: upstreams, browser, open: (look) => openTab(browser, proxy.url, look), stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
+
+/** A real OpenID provider, which sends browsers back to this address. */
+async function startProvider(redirect) {
+  const program = start('node', [join(ROOT, 'tests/oauth/provider.js'), '--redirect-uri', redirect]);
+  let told;
+  program.onLine((line) => {
+    if (line.startsWith('{')) told = JSON.parse(line);
+  });
+  await eventually('the provider is ready', async () => {
+    if (!program.running()) throw new Error(`the provider ended:\n${program.output()}`);
+    return told;
+  });
+  return {
+    ...told,
+    kill: program.kill,
+    control: (change) => fetch(told.control, { method: 'POST', body: JSON.stringify(change) }),
+  };
+}
+
+const settingsOf = ({ issuer, client_id: id, client_secret: secret }, url) => ({
+  COUNTER_PUBLIC_URL: url,
+  COUNTER_OAUTH_LOCAL_ISSUER: issuer,
+  COUNTER_OAUTH_LOCAL_CLIENT_ID: id,
+  COUNTER_OAUTH_LOCAL_CLIENT_SECRET: secret,
+  COUNTER_OAUTH_LOCAL_DISPLAY_NAME: 'Example ID',
+});
 
 export const newEmail = () => `${randomUUID()}@example.com`;
 
