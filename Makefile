@@ -56,11 +56,13 @@ property: ## Property tests of the running service, from its OpenAPI file
 page: ## Use the pages in a real browser: the whole way, failures, attacks, accessibility (3 minutes)
 	scripts/install-mongod
 	scripts/install-loadtest-tools
+	scripts/install-oauth-tools
 	scripts/install-page-tools
 	cargo build --locked
-	cd tests/page && node --test --test-reporter=spec
+	cd tests/page && node --test --test-concurrency=2 --test-reporter=spec
 
 page-picture: ## Take the picture of the page for the README
+	scripts/install-loadtest-tools
 	scripts/install-page-tools
 	cargo build --locked
 	node tests/page/picture.js docs/images/page.png

@@ -8,7 +8,8 @@ import * as checks from './support/checks.js';
 import { signUp, startWorld } from './support/world.js';
 
 let world;
-before(async () => { world = await startWorld(); }, { timeout: 60_000 });
+// What fails by never coming need not be waited for as long as what comes late.
+before(async () => { world = await startWorld({ patience: 8_000 }); }, { timeout: 60_000 });
 after(() => world?.stop());
 afterEach(() => world.proxy.behave());
 
