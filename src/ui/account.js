@@ -59,7 +59,7 @@ async function unlink(name) {
 export function clearAccount() {
   account = null;
   byId("who").hidden = true;
-  byId("who-email").textContent = "";
+  for (const id of ["who-email", "account-email", "account-since", "account-expiry", "account-providers"]) byId(id).textContent = "";
   clear(byId("account-message"));
 }
 

@@ -91,6 +91,7 @@ export async function callOnce(method, path, { onRepeat = () => {}, headers, ...
   const asked = JSON.stringify([method, path, headers, options]);
   const key = left.get(asked) ?? newKey();
   left.set(asked, key);
+  const holder = session.token();
   for (let attempt = 1; ; attempt += 1) {
     try {
       const answer = await call(method, path, { ...options, headers: { ...headers, "Idempotency-Key": key } });
@@ -98,7 +99,7 @@ export async function callOnce(method, path, { onRepeat = () => {}, headers, ...
       return answer;
     } catch (problem) {
       if (!problem.isOpen) left.delete(asked);
-      if (!problem.isOpen || attempt === ATTEMPTS) throw problem;
+      if (!problem.isOpen || attempt === ATTEMPTS || session.token() !== holder) throw problem;
       onRepeat(problem, attempt + 1, ATTEMPTS);
       await pause(Math.max(500 * 2 ** (attempt - 1), (problem.after ?? 0) * 1000));
     }

@@ -69,9 +69,13 @@ export function loseCounter(name) {
 
 /** Forgets it: another user may come. */
 export function clearCounter() {
-  shown = "";
+  showCounter({ name: "", value: "", updated_at: null });
   clear(byId("make-message"));
-  byId("name").value = "";
+  for (const id of ["make", "set", "take-many"]) {
+    byId(id).reset();
+    clearFaults(byId(id));
+  }
+  nameTakeMany();
 }
 
 // --- Take

@@ -224,6 +224,23 @@ it('a service that does not answer at first can be tried again', async () => {
   await close();
 });
 
+it('a limit of calls is left to the user, and not used up by looking', async () => {
+  const limited = await startWorld({ settings: { COUNTER_RATE_LIMIT: '30/m' } });
+  try {
+    const { page, complaints, close } = await limited.open();
+    await signUp(page);
+    await page.waitForTimeout(12_000);
+    for (const number of [1, 2, 3]) {
+      await take(page);
+      await panel(page).getByText(`${number} is yours.`).waitFor();
+    }
+    assert.deepEqual(complaints(), []);
+    await close();
+  } finally {
+    await limited.stop();
+  }
+});
+
 it('tries that are too many are told how long to wait, and a session that ends says why', async () => {
   const short = await startWorld({ settings: { COUNTER_AUTH_RATE_LIMIT: '2/m', COUNTER_TOKEN_TTL: '4s' } });
   try {

@@ -72,6 +72,8 @@ it('a user signs up, uses counters, and deletes the account', async () => {
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByText('You are signed out: here now, and everywhere else within seconds.').waitFor();
   assert.equal(await tokenOf(page), null);
+  const left = await page.evaluate(() => document.getElementById('signed-in').innerHTML + document.getElementById('who').innerHTML);
+  assert.ok(!left.includes(email) && !/<li|\b1000\b/.test(left), 'something of the user is left on the page');
   await eventually('the token is worth nothing on both replicas', async () => {
     const answers = await Promise.all(world.replicas.map((url) => program(url, 'GET', '/v1/me', { token })));
     return answers.every(({ status }) => status === 401);
