@@ -69,13 +69,13 @@ function leave() {
 }
 
 /** Ends a sign-in with a provider. */
-async function arrive({ code, error }) {
+async function arrive({ code, error, trace }) {
   const failed = (problem) => {
     if (!session.token()) leave();
     fail(notice, problem);
   };
   clear(notice);
-  if (error !== undefined) failed(new Problem({ code: error }));
+  if (error !== undefined) failed(new Problem({ code: error, trace_id: trace }));
   else await withCode(code, ask, failed);
 
   function ask(pending) {

@@ -18,7 +18,8 @@ export function fail(area, problem, ...actions) {
 }
 
 function trace({ trace: id }) {
-  if (!id || /^0*$/.test(id)) return null;
+  // One that comes with the address could be anything.
+  if (!/^[0-9a-f]{32}$/.test(id) || /^0*$/.test(id)) return null;
   const button = el("button", { type: "button" }, "Copy trace");
   button.addEventListener("click", () => copyWith(button, id));
   return el("p", { class: "quiet trace" }, "For support: trace ", el("code", {}, id), " ", button);

@@ -7,7 +7,7 @@ import { after, afterEach, before, it } from 'node:test';
 
 import { ROOT } from '../k6/support/processes.js';
 import { addressIsCleaned, framingIsForbidden, injectedScriptIsForbidden, markupIsText } from './support/checks.js';
-import { json } from './support/proxy.js';
+import { TRACE, json } from './support/proxy.js';
 import { credentials, signUp, startWorld, tokenOf } from './support/world.js';
 
 let world;
@@ -36,6 +36,7 @@ it('what comes with the address is never shown as it is, and leads nowhere', asy
     '/#signin_error=access_denied',
     '/#signin_error=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E',
     '/#signin_error=Call%20%2B1%20555%20to%20unlock',
+    '/#signin_error=internal&trace_id=call%20555',
     '/?next=https://evil.example/&redirect=//evil.example#//evil.example',
     '/?url=javascript:alert(1)#javascript:alert(1)',
   ]) {
@@ -48,6 +49,10 @@ it('what comes with the address is never shown as it is, and leads nowhere', asy
     assert.ok(!/<img|555|evil/.test(text), text);
     assert.ok(!page.url().includes('signin_error'), page.url());
   }
+  await page.goto('about:blank');
+  await page.goto(`/#signin_error=internal&trace_id=${TRACE}`);
+  await page.getByText(TRACE).waitFor();
+  assert.equal(page.url(), `${world.url}/`);
   assert.deepEqual(complaints(), []);
   await close();
 });
