@@ -108,7 +108,7 @@ it('the reference', async () => {
   await isAccessible(world, {
     reference: async (page) => {
       await page.goto('/docs');
-      await page.getByRole('heading', { name: 'Token' }).waitFor();
+      await page.getByRole('heading', { name: 'Token', exact: true }).waitFor();
     },
     call: async (page) => {
       await page.goto('/docs#post-v1-counters-name-next');

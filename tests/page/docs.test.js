@@ -12,7 +12,7 @@ after(() => world?.stop());
 it('has every operation of the description', async () => {
   const { page, complaints, close } = await world.open();
   await page.goto('/docs');
-  await page.getByRole('heading', { name: 'Token' }).waitFor();
+  await page.getByRole('heading', { name: 'Token', exact: true }).waitFor();
   const { data } = await program(world.url, 'GET', '/openapi.json');
   const operations = Object.entries(data.paths).flatMap(([path, item]) => Object.keys(item).map((method) => `${method.toUpperCase()} ${path}`));
   assert.ok(operations.length > 15);
