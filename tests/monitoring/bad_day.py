@@ -15,7 +15,7 @@ def perform(stage):
     key_file = stage.file("jwt-keys", keys)
     service = Service(stage, replica_set, COUNTER_AUTH_RATE_LIMIT="3/m", COUNTER_MAX_QUEUE="2", COUNTER_STORE_TIMEOUT="1s", COUNTER_JWT_KEYS="",
                       COUNTER_JWT_KEYS_FILE=str(key_file), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:%d" % free_port())
-    wait_for("the service is healthy", service.healthy, 60)
+    wait_for("the service is healthy", service.healthy)
     token = stage.file("token", service.register("ada@example.com"))
     prometheus, overrides, secure = watch(stage, replica_set, service, token)
     text = token.read_text()
@@ -47,7 +47,7 @@ def perform(stage):
     crowd(4)
     for member in (1, 2):
         replica_set.start(member)
-    wait_for("the service is healthy again", service.healthy, 60)
+    wait_for("the service is healthy again", service.healthy)
     replica_set.shell('db.getSiblingDB("thinkific_challenge").incremental_counter.updateOne({ name: "orders" }, '
                       '{ $set: { value: "seven" } }, { bypassDocumentValidation: true })')
     call(5)
@@ -72,7 +72,7 @@ def watch(stage, replica_set, service, token):
         {"job_name": "counter-api", "static_configs": [{"targets": replicas, "labels": labels}]},
         probe("counter-api-probe", "http_health", "/health"), probe("counter-api-canary", "http_next", "/v1/next"),
     ], sorted((ROOT / "monitoring/prometheus/rules").glob("*.yaml")), alertmanager)
-    wait_for("the watchdog is heard", lambda: "Watchdog" in fetch(alertmanager.url + "/api/v2/alerts")[1].decode(), 60)
+    wait_for("the watchdog is heard", lambda: "Watchdog" in fetch(alertmanager.url + "/api/v2/alerts")[1].decode())
 
     pem = certificate(stage, 30)
     stage.file("tls.crt", pem.read_text())

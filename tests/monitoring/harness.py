@@ -26,6 +26,10 @@ class Missing(Exception):
     """A program is not here."""
 
 
+class Ended(Exception):
+    """A program has ended that should run: no wait for what it does can help."""
+
+
 def service_binary():
     """The newest build, or the one that COUNTER_API_BINARY names."""
     named = os.environ.get("COUNTER_API_BINARY")
@@ -50,7 +54,12 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def wait_for(what, condition, seconds=30.0, every=0.1):
+# How long anything may take that is waited for: on a machine that is busy with a build everything takes ten times as long, and whoever
+# waits for a condition loses nothing where it is quick.
+PATIENCE = 180.0
+
+
+def wait_for(what, condition, seconds=PATIENCE, every=0.1):
     """What the condition answers, once it is true. Fails with `what`, and with the last exception or answer."""
     deadline, last = time.monotonic() + seconds, None
     while True:
@@ -87,7 +96,7 @@ class Program:
 
     def running(self):
         if self.process.poll() is not None:
-            raise AssertionError("%s ended with %s:\n%s" % (self.name, self.process.returncode, self.tail()))
+            raise Ended("%s ended with %s:\n%s" % (self.name, self.process.returncode, self.tail()))
         return True
 
     def tail(self):
@@ -110,9 +119,10 @@ class Stage(contextlib.ExitStack):
         super().__init__()
         self.directory = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="counter-api-")))
 
-    def start(self, name, arguments, environment=None):
+    def start(self, name, arguments, environment=None, end=signal.SIGTERM):
+        """`end` ends it when the stage is left."""
         program = Program(name, arguments, self.directory, environment)
-        self.callback(program.stop)
+        self.callback(program.stop, end)
         return program
 
     def file(self, name, text, mode=0o600):
@@ -124,7 +134,7 @@ class Stage(contextlib.ExitStack):
 
 
 class ReplicaSet:
-    """A MongoDB replica set of one member or more."""
+    """A MongoDB replica set of one member or more. In the end it is killed: asked to stop, each member would wait 15 s for the others."""
 
     def __init__(self, stage, members=1):
         self.stage, self.ports = stage, [free_port() for _ in range(members)]
@@ -144,7 +154,7 @@ class ReplicaSet:
         port = self.ports[member]
         self.programs[member] = self.stage.start("mongod%d" % member, [
             tool("mongod", "install-mongod"), "--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", port, "--dbpath", data,
-            "--wiredTigerCacheSizeGB", "0.25"])
+            "--wiredTigerCacheSizeGB", "0.25"], end=signal.SIGKILL)
         program = self.programs[member]
         wait_for("mongod %d listens" % member, lambda: program.running() and socket.create_connection(("127.0.0.1", port), 1).close()
                  is None)
@@ -157,7 +167,7 @@ class ReplicaSet:
         """Runs it in mongosh, and answers what it printed."""
         uri = "mongodb://127.0.0.1:%d/?directConnection=true" % self.ports[0] if direct else self.uri
         done = subprocess.run([tool("mongosh", "install-mongosh"), uri, "--quiet", "--norc", "--eval", script], capture_output=True, text=True,
-                              timeout=60, stdin=subprocess.DEVNULL)
+                              timeout=PATIENCE, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise AssertionError("mongosh: %s%s" % (done.stdout, done.stderr))
         return done.stdout

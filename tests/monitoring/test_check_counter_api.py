@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from harness import ROOT, Service, Stage, fetch, free_port
+from harness import PATIENCE, ROOT, Service, Stage, fetch, free_port
 from certificates import certificate
 
 PLUGIN = ROOT / "monitoring/nagios/check_counter_api"
@@ -96,7 +96,7 @@ class Raw:
 
 def run(*arguments):
     """The exit code, and the one line that Nagios would read."""
-    done = subprocess.run([str(PLUGIN), *arguments], capture_output=True, text=True, timeout=90)
+    done = subprocess.run([str(PLUGIN), *arguments], capture_output=True, text=True, timeout=PATIENCE)
     assert "Traceback" not in done.stderr, done.stderr
     assert done.returncode == UNKNOWN or done.stdout.count("\n") == 1, done.stdout
     return done.returncode, done.stdout.strip()

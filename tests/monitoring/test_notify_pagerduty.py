@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from harness import ROOT, Stage, free_port
+from harness import PATIENCE, ROOT, Stage, free_port
 from pagerduty import ROUTING_KEY, Receiver
 
 COMMAND = ROOT / "monitoring/nagios/notify_pagerduty"
@@ -24,7 +24,7 @@ def notify(endpoint, key=ROUTING_KEY, **options):
         arguments = [str(COMMAND), "--endpoint=" + endpoint, "--routing-key-file=%s" % stage.file("key", key + "\n")]
         arguments += ["--%s=%s" % pair for pair in given.items()]
         assert not any(ROUTING_KEY in argument for argument in arguments)
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=40)
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE)
     assert ROUTING_KEY not in done.stdout + done.stderr
     return done
 
