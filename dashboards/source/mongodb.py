@@ -82,10 +82,10 @@ def build():
                                "{{db_collection_name}}")], 8)),
             ("Is the pool large enough?", 7,
              timeseries("Connections in use", """The share of each server's pool that is in use, of the fullest
-                        replica. Good is below 80 %.""", "percentunit",
+                        replica. Good is below 65 %: of the usual 32, 8 are kept for commits and pings.""", "percentunit",
                         [query(f"max by ({POOL}) (sum without (db_client_connection_state) (db_client_connections"
                                '{<own>, db_client_connection_state="used"}) / db_client_connection_max{<own>})',
-                               f"{{{{{POOL}}}}}")], 6, limit=0.8, top=1, links=[runbook("CounterApiPoolSaturated")]),
+                               f"{{{{{POOL}}}}}")], 6, limit=0.65, top=1, links=[runbook("CounterApiPoolSaturated")]),
              timeseries("Connections by state", """Connections to the database of all replicas. Good is a steady
                         number; idle ones that vanish all at once are a failover.""", "none",
                         [query("sum by (db_client_connection_state) (db_client_connections{<own>})",

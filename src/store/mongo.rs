@@ -54,7 +54,7 @@ const APP_NAME: &str = "counter-api";
 const SYSTEM: &str = "mongodb";
 /// Connections of the pool, where the connection string names no other number.
 const MAX_POOL_SIZE: u32 = 32;
-/// Those of them that are left to commits and pings.
+/// Those of them that are left to commits and pings. The alert CounterApiPoolSaturated reckons with this number.
 const RESERVED_CONNECTIONS: u32 = 8;
 /// How often each server is asked what it is; it answers at once when that changes.
 const HEARTBEAT: Duration = Duration::from_secs(1);
