@@ -10,8 +10,8 @@ import time
 import urllib.parse
 from collections.abc import Callable
 
-from harness import fetch, wait_for
-from world import KEYS, PATIENCE, REPLICAS
+from harness import PATIENCE, fetch, wait_for
+from world import KEYS, MOST, REPLICAS
 
 
 @dataclasses.dataclass
@@ -23,15 +23,24 @@ class Fault:
     pages: set = dataclasses.field(default_factory=set)
     warnings: set = dataclasses.field(default_factory=set)
     silenced: set = dataclasses.field(default_factory=set)
+    # Warnings whose expressions must have rows. Whether they are told depends on the moment: the page silences them while it is on.
+    beside: set = dataclasses.field(default_factory=set)
     # Warnings that may come too, for they are true as well, and depend on the moment.
     may: set = dataclasses.field(default_factory=set)
     # The stand-in said it, because no fault of a drill brings it about in a real process.
     stand_in: bool = False
+    # What is done while all is well.
+    prepare: Callable = lambda _world, _watch: None
 
     @property
     def expected(self):
         """(name, severity) of what must fire."""
         return {(name, "critical") for name in self.pages} | {(name, "warning") for name in self.warnings} | self.silenced_keys
+
+    @property
+    def expressions(self):
+        """(name, severity) of those whose expressions must have rows."""
+        return self.expected | {(name, "warning") for name in self.beside}
 
     @property
     def silenced_keys(self):
@@ -67,16 +76,17 @@ def lose_majority(world, _watch):
         world.members.kill(member)
 
 
-def find_majority(world, _watch):
+def find_majority(world, watch):
     for member in world.lost:
         world.members.start(member)
     world.members.settle()
+    scale_to(REPLICAS)(world, watch)
 
 
 def slow_database(world, _watch):
     world.weather(delay=0.15)
-    # More readers than the pools have connections.
-    world.extra = world.callers("--crowd", 40, "--call", "current")
+    # More than the pools have connections, with calls that do not travel in batches.
+    world.extra = world.callers("--crowd", 40, "--call", "list")
 
 
 def fast_database(world, _watch):
@@ -131,14 +141,12 @@ def roll(world, _watch):
         world.start_replicas([replica])
 
 
-def scale_down(world, watch):
-    world.kill_replicas([2], signal.SIGTERM)
-    watch.configure(without_replicas=[2])
+def scale_to(count):
+    def scale(world, watch):
+        world.scale(count)
+        watch.configure()
 
-
-def scale_up(world, watch):
-    world.start_replicas([2])
-    watch.configure()
+    return scale
 
 
 def restart_again_and_again(world, watch):
@@ -206,23 +214,25 @@ FAULTS = [
     Fault("all replicas killed", kill_all, revive_all, pages={"CounterApiAbsent"}, silenced={"CounterApiHealthDown"}, may=SLOW),
     Fault("primary killed", kill_primary, revive_primary, warnings={"CounterApiDatabaseMemberDown"},
           may=SLOW | BURNS | {"CounterApiUnknownOutcomes"}),
-    Fault("majority of MongoDB lost", lose_majority, find_majority, pages={"CounterApiStoreDown"},
-          silenced={"CounterApiHealthDown", "CounterApiNoPrimary", "CounterApiUnknownOutcomes"}, may=SLOW | BURNS),
+    Fault("majority of MongoDB lost, 5 replicas", lose_majority, find_majority, prepare=scale_to(MOST), pages={"CounterApiStoreDown"},
+          silenced={"CounterApiHealthDown", "CounterApiNoPrimary"}, beside={"CounterApiUnknownOutcomes"}, may=SLOW | BURNS),
     Fault("MongoDB slow", slow_database, fast_database, pages={"CounterApiLatencyBudgetBurn"},
-          warnings={"CounterApiStoreLatencyHigh", "CounterApiPoolSaturated"}, may=SLOW | BURNS | {"CounterApiOverload", "CounterApiQueueBacklog"}),
+          warnings={"CounterApiStoreLatencyHigh", "CounterApiPoolSaturated"}, beside={"CounterApiLatencyBudgetBurn"},
+          may=SLOW | BURNS | {"CounterApiOverload", "CounterApiQueueBacklog"}),
     Fault("collector dead", lambda world, _: world.collector.stop(), lambda world, _: world.collector.start(),
           warnings={"CounterApiTelemetryLoss"}, may=SLOW),
     Fault("storm of wrong passwords", extra("--wrong-passwords", 6), end_extra, warnings={"CounterApiAuthFailuresHigh"}, may=SLOW),
     Fault("one region cut off", freeze_regions(1), thaw_regions, warnings={"CounterApiRegionUnreachable", "CounterApiCanaryFailing"}, may=SLOW),
     Fault("all regions silent", freeze_regions(3), thaw_regions, pages={"CounterApiHealthDown"}, may=SLOW),
     Fault("overload", overload, end_extra, pages={"CounterApiErrorBudgetBurn"}, warnings={"CounterApiOverload", "CounterApiQueueBacklog"},
+          beside={"CounterApiErrorBudgetBurn"},
           may=SLOW | BURNS | {"CounterApiPoolSaturated", "CounterApiConnectionsHigh", "CounterApiUnknownOutcomes", "CounterApiRateLimiting",
                               "CounterApiCanaryFailing"}),
     Fault("descriptors nearly out", descriptors_nearly_out, descriptors_enough, warnings={"CounterApiFileDescriptorsHigh"}, may=SLOW),
     Fault("certificate about to expire", lambda world, _: world.weather(certificate=str(world.certificates[10])),
           lambda world, _: world.weather(certificate=str(world.certificates[90])), warnings={"CounterApiCertificateExpiring"}, may=SLOW),
     Fault("rolling restart", roll, nothing, may=SLOW),
-    Fault("scale-down", scale_down, scale_up, may=SLOW),
+    Fault("scale-down", scale_to(REPLICAS - 1), scale_to(REPLICAS), may=SLOW),
     Fault("a replica cut off from MongoDB", lambda world, _: world.weather(cut_off=[world.pid(0)]), lambda world, _: world.weather(cut_off=[]),
           warnings={"CounterApiStoreDown"}, may=SLOW | BURNS | {"CounterApiDatabaseMemberDown", "CounterApiUnknownOutcomes"}),
     Fault("a crash loop", restart_again_and_again, nothing, warnings={"CounterApiRestarting"}, may=SLOW),

@@ -19,7 +19,7 @@ import sys
 LIFETIME = 600
 MIX = ["POST /v1/next", "GET /v1/current", "POST /v1/counters/orders/next", "GET /v1/counters/orders/current", "POST /v1/next",
        "GET /v1/counters"]
-CALLS = {"mix": MIX, "next": ["POST /v1/next"], "current": ["GET /v1/current"]}
+CALLS = {"mix": MIX, "next": ["POST /v1/next"], "current": ["GET /v1/current"], "list": ["GET /v1/counters"]}
 
 
 class Caller:

@@ -2,7 +2,8 @@
 
 Rules: the durations of `for`, `keep_firing_for` and `interval`, of windows in brackets, and the age below which a replica counts as
 young, are divided by one factor. Prometheus: intervals and addresses. Alertmanager: waits by the same factor, addresses, paths of keys.
-With the factor 1 the rules are the shipped files, byte for byte.
+What is no longer than a minute to begin with is divided by three at most: the time in which scrapes and probes see a fault is not divided,
+and a cause must have been seen before its symptoms are told. With the factor 1 the rules are the shipped files, byte for byte.
 """
 
 import re
@@ -11,10 +12,11 @@ import yaml
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = r"\d+[smhd]"
-RULE_TIMES = [rf"(?<=\bfor: ){DURATION}$", rf"(?<=keep_firing_for: ){DURATION}$", rf"(?<=interval: ){DURATION}$",
-              rf"(?<=\[){DURATION}(?=[\]:])", rf"(?<=:){DURATION}(?=\])"]
+DELAYS = [rf"(?<=\bfor: ){DURATION}$", rf"(?<=keep_firing_for: ){DURATION}$", rf"(?<=group_wait: ){DURATION}$"]
+SPANS = [rf"(?<=\binterval: ){DURATION}$", rf"(?<=\[){DURATION}(?=[\]:])", rf"(?<=:){DURATION}(?=\])",
+         rf"(?<=group_interval: ){DURATION}$", rf"(?<=repeat_interval: ){DURATION}$"]
+SHORT, SHORT_FACTOR = 60, 3
 YOUNG = r"(?<=< )600$"
-WAITS = [rf"(?<=group_wait: ){DURATION}$", rf"(?<=group_interval: ){DURATION}$", rf"(?<=repeat_interval: ){DURATION}$"]
 
 
 def seconds(duration):
@@ -26,16 +28,20 @@ def shorter(duration, factor):
     return "%dms" % round(seconds(duration) * 1000 / factor)
 
 
-def divided(text, patterns, factor):
+def divided(text, factor):
+    def delay(found):
+        return shorter(found[0], min(factor, SHORT_FACTOR) if seconds(found[0]) <= SHORT else factor)
+
     if factor == 1:
         return text
-    for pattern in patterns:
-        text = re.sub(pattern, lambda found: shorter(found[0], factor), text, flags=re.MULTILINE)
+    for patterns, change in ((DELAYS, delay), (SPANS, lambda found: shorter(found[0], factor))):
+        for pattern in patterns:
+            text = re.sub(pattern, change, text, flags=re.MULTILINE)
     return text
 
 
 def rules(text, factor):
-    scaled = divided(text, RULE_TIMES, factor)
+    scaled = divided(text, factor)
     if factor != 1:
         scaled = re.sub(YOUNG, "%g" % (600 / factor), scaled, flags=re.MULTILINE)
     assert without_times(text) == without_times(scaled), "more than times was changed"
@@ -82,7 +88,7 @@ def prometheus(text, rule_files, alertmanager, targets, stand_in, intervals=None
 
 
 def alertmanager(text, directory, receiver, factor):
-    text = divided(text, WAITS, factor)
+    text = divided(text, factor)
     for old, new in (("/etc/alertmanager/", "%s/" % directory), ("https://deadman.example.com", receiver.switch_url)):
         assert old in text, old
         text = text.replace(old, new)

@@ -10,17 +10,18 @@ import time
 import receiver
 import scaling
 import yaml
-from harness import ROOT, fetch, tool, wait_for
-from world import PATIENCE, RATE, lasting_port
+from harness import PATIENCE, ROOT, fetch, tool, wait_for
+from world import RATE, lasting_port
 
 SHIPPED = ROOT / "monitoring"
 LABELS = 'namespace="counter-api",service="counter-api"'
 
 
 class Watch:
-    def __init__(self, stage, world, factor, intervals, number):
+    def __init__(self, stage, world, factor, intervals):
         self.world, self.factor, self.intervals = world, factor, intervals
-        self.directory = stage.directory / ("watch%d" % number)
+        # The stage is this watch's own.
+        self.directory = stage.directory / "watch"
         self.directory.mkdir()
         self.receiver = stage.enter_context(receiver.Receiver())
         self.rule_files = self.scaled_rules()
@@ -28,26 +29,28 @@ class Watch:
         self.rules = {(rule["alert"], rule["labels"]["severity"]): rule for path in self.rule_files
                       for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"] if "alert" in rule}
         self.alertmanager = "127.0.0.1:%d" % lasting_port()
-        self.start_alertmanager(stage, number)
+        self.start_alertmanager(stage)
         self.url = "http://127.0.0.1:%d" % lasting_port()
-        self.start_prometheus(stage, number)
+        self.start_prometheus(stage)
 
-    def start_alertmanager(self, stage, number):
+    def start_alertmanager(self, stage):
         for name, text in (("pagerduty-high.key", receiver.HIGH), ("pagerduty-low.key", receiver.LOW), ("dead-mans-switch.token", receiver.TOKEN)):
             (self.directory / name).write_text(text)
         text = scaling.alertmanager((SHIPPED / "alertmanager/alertmanager.yaml").read_text(), self.directory, self.receiver, self.factor)
         (self.directory / "alertmanager.yaml").write_text(text.replace("- templates/", "- %s/templates/" % (SHIPPED / "alertmanager")))
-        program = stage.start("alertmanager%d" % number, [
+        program = stage.start("alertmanager", [
             tool("prometheus-alertmanager", "install-prometheus"), "--config.file", self.directory / "alertmanager.yaml",
             "--storage.path", self.directory / "alertmanager", "--web.listen-address", self.alertmanager, "--cluster.listen-address="])
         wait_for("Alertmanager is ready", lambda: program.running() and fetch("http://%s/-/ready" % self.alertmanager)[0] == 200, PATIENCE)
 
-    def start_prometheus(self, stage, number):
+    def start_prometheus(self, stage):
         self.configure()
         self.past()
-        self.prometheus = stage.start("prometheus%d" % number, [
+        self.prometheus = stage.start("prometheus", [
             tool("prometheus", "install-prometheus"), "--config.file", self.directory / "prometheus.yaml", "--storage.tsdb.path",
-            self.directory / "data", "--storage.tsdb.retention.time=45d", "--web.listen-address", self.url[len("http://"):]])
+            self.directory / "data", "--storage.tsdb.retention.time=45d", "--web.listen-address", self.url[len("http://"):],
+            # Its default, divided too, but for what a busy machine needs: what was told before Alertmanager was found is told again then.
+            "--rules.alert.resend-delay", "%ds" % max(60 / self.factor, 5)])
         wait_for("Prometheus is ready", lambda: self.prometheus.running() and fetch(self.url + "/-/ready")[0] == 200, PATIENCE)
 
     def scaled_rules(self):

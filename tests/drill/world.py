@@ -1,5 +1,6 @@
 """What is watched: three replicas of the service on a replica set of three, a load balancer, three regions, callers, a collector."""
 
+import concurrent.futures
 import contextlib
 import http.server
 import json
@@ -14,21 +15,22 @@ import threading
 
 import pymongo
 from certificates import certificate
-from harness import BlackboxExporter, Program, Service, fetch, tool, wait_for
+from harness import PATIENCE, BlackboxExporter, Program, Service, fetch, tool, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REGIONS = ("europe", "america", "asia")
 REPLICAS = 3
+# How many there may be, where a fault wants to see more of them.
+MOST = 5
 # Calls a second of the mixed load.
 RATE = 8
 USERS = 40
-# How long anything may take on a machine that is busy with other things.
-PATIENCE = 180
 KEYS = "k1:" + "0123456789abcdef" * 4
 # So small that a drill fills them without a large machine.
 SETTINGS = {"COUNTER_JWT_KEYS": "", "COUNTER_MAX_QUEUE": "20", "COUNTER_MAX_CONNECTIONS": "200", "COUNTER_RATE_LIMIT": "30/s",
             "COUNTER_DRAIN_DELAY": "1s"}
-POOL = 8
+# Eight are kept for commits and pings; this many more are there for other calls.
+POOL = 16
 
 
 class Quiet(http.server.ThreadingHTTPServer):
@@ -80,7 +82,9 @@ class Members:
         port = self.ports[member]
         program = self.programs[member] = self.stage.start("mongod%d-%d" % (member, self.starts), [
             tool("mongod", "install-mongod"), "--replSet", "rs0", "--bind_ip", "127.0.0.1", "--port", port, "--dbpath", data,
-            "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"])
+            "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25", "--setParameter", "diagnosticDataCollectionEnabled=false"],
+            # Asked to stop, each would wait 15 s for the others.
+            end=signal.SIGKILL)
         wait_for("mongod %d listens" % member, lambda: program.running() and reached(port), PATIENCE)
 
     def kill(self, member):
@@ -184,7 +188,7 @@ class StandIn:
 class World:
     def __init__(self, stage):
         self.stage = stage
-        self.api, self.admin = [lasting_port() for _ in range(REPLICAS)], [lasting_port() for _ in range(REPLICAS)]
+        self.api, self.admin = [lasting_port() for _ in range(MOST)], [lasting_port() for _ in range(MOST)]
         self.http, self.https = lasting_port(), lasting_port()
         self.certificates = {days: certificate(stage, days) for days in (90, 10)}
         self.keys = stage.file("jwt-keys", KEYS)
@@ -196,8 +200,10 @@ class World:
             wait_for("the network is there", lambda port=port: self.network.running() and reached(port), PATIENCE)
         self.members.initiate()
         self.members.settle()
-        self.replicas, self.starts = [None] * REPLICAS, 0
-        self.start_replicas(range(REPLICAS))
+        self.replicas, self.starts = [None] * MOST, 0
+        # Which of them are meant to run: what Prometheus is told to scrape.
+        self.deployed = set()
+        self.scale(REPLICAS)
         self.sign_up()
         # Both certificates are their own authorities, and the regions trust both.
         trusted = stage.file("authorities.pem", "".join(map(public_part, self.certificates.values())))
@@ -207,7 +213,10 @@ class World:
     def sign_up(self):
         """Users for the load, and the canary."""
         first = self.replicas[0]
-        self.tokens = self.stage.file("tokens", "\n".join(first.register("user%d@example.com" % user) for user in range(USERS)))
+        # At once, as many as the machine has cores for: a password's hash takes long, in a debug build above all.
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            tokens = pool.map(lambda user: first.register("user%d@example.com" % user), range(USERS))
+        self.tokens = self.stage.file("tokens", "\n".join(tokens))
         self.flooder = self.stage.file("flooder", first.register("flooder@example.com"))
         first.register("victim@example.com")
         self.canary = self.stage.file("canary", first.register("canary@example.com"))
@@ -230,7 +239,13 @@ class World:
                 OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:%d" % self.collector.port, **SETTINGS)
         for replica in which:
             wait_for("replica %d is healthy" % replica, lambda replica=replica: self.replicas[replica].healthy(), PATIENCE)
-        self.weather(watched=[replica.program.process.pid for replica in self.replicas if replica])
+        self.weather(watched=[self.pid(replica) for replica in self.deployed])
+
+    def scale(self, count):
+        """As a deployment does it: the youngest go, in order, and Prometheus' list of targets follows."""
+        before, self.deployed = self.deployed, set(range(count))
+        self.kill_replicas(before - self.deployed, signal.SIGTERM)
+        self.start_replicas(self.deployed - before)
 
     def kill_replicas(self, which, how=signal.SIGKILL):
         for replica in which:
@@ -248,11 +263,11 @@ class World:
         resource.prlimit(self.pid(replica), resource.RLIMIT_NOFILE, (int(opened / share), before[1]))
         return before
 
-    def targets(self, without_replicas=(), without_jobs=()):
+    def targets(self, without_jobs=()):
         """What Prometheus scrapes, by job: (target, labels)."""
         exporters = {region: {"region": region, "__blackbox": exporter.url[len("http://"):]} for region, exporter in self.regions.items()}
         jobs = {
-            "counter-api": [("127.0.0.1:%d" % port, {}) for replica, port in enumerate(self.admin) if replica not in without_replicas],
+            "counter-api": [("127.0.0.1:%d" % self.admin[replica], {}) for replica in sorted(self.deployed)],
             "counter-api-probe": [("https://localhost:%d/health" % self.https, labels) for labels in exporters.values()],
             "counter-api-canary": [("https://localhost:%d/v1/next" % self.https, labels) for labels in exporters.values()],
         }
