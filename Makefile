@@ -124,19 +124,20 @@ manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
 	scripts/install-manifest-tools
 	scripts/check-manifests
 
-verify: ## Check what takes long to build: kube-score and docker compose on the same (about 3 minutes the first time)
+verify: dashboards-strict collector ## Check what takes long to build or to run: kube-score, docker compose, a collector, Prometheus 3.x, pint, broken rules (an hour)
 	scripts/install-manifest-tools --all
 	scripts/check-manifests --all
-drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour; DRILL=outage, DRILL='--only slow')
-ifeq ($(DRILL),outage)
-	.tools/drill/bin/python tests/drill/drill.py --outage
-else
-	.tools/drill/bin/python tests/drill/drill.py $(DRILL)
-	$(if $(DRILL),,.tools/drill/bin/python tests/drill/drill.py --outage)
-endif
+	scripts/install-prometheus
+	scripts/install-verify-tools
+	PROMTOOL=$$PWD/.tools/verify/bin/promtool MONTH_STEP=60 scripts/check-monitoring
+	.tools/verify/bin/pint --offline --no-color lint --min-severity=info --fail-on=info monitoring/prometheus/rules
+	.tools/prometheus/bin/python scripts/mutate-rules
 
-drill-short: drill-tools ## Two of its faults, one that calls somebody and one that does not
-	.tools/drill/bin/python tests/drill/drill.py --factor 20 --quiet 5 --only 'all replicas killed' certificate
+drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour; DRILL=--outage, DRILL='--only slow')
+	.tools/drill/bin/python -B tests/drill/drill.py $(or $(DRILL),--results tests/drill/RESULTS.md)
+
+drill-short: drill-tools ## Two of its faults, one that calls somebody and one that does not (3 minutes)
+	.tools/drill/bin/python -B tests/drill/drill.py --factor 30 --quiet 5 --only 'all replicas killed' certificate
 
 drill-tools:
 	scripts/install-mongod
