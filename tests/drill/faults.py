@@ -112,6 +112,10 @@ def end_extra(world, _watch):
     world.weather(delay=0)
 
 
+def wrong_passwords(world, _watch):
+    world.extra = world.callers("--wrong-passwords", 6, "--victim", world.victim)
+
+
 def freeze_regions(count):
     def begin(world, _watch):
         for exporter in list(world.regions.values())[:count]:
@@ -169,7 +173,7 @@ def revoke_canary(world, _watch):
 
 
 def renew_canary(world, _watch):
-    form = urllib.parse.urlencode({"email": "canary@example.com", "password": "correct horse battery"}).encode()
+    form = urllib.parse.urlencode({"email": world.canary_address, "password": "correct horse battery"}).encode()
     status, answer = fetch(world.replicas[0].api + "/v1/login", form, {"Content-Type": "application/x-www-form-urlencoded"})
     assert status == 200, answer
     world.canary.write_text(json.loads(answer)["token"])
@@ -221,7 +225,7 @@ FAULTS = [
           may=SLOW | BURNS | {"CounterApiOverload", "CounterApiQueueBacklog"}),
     Fault("collector dead", lambda world, _: world.collector.stop(), lambda world, _: world.collector.start(),
           warnings={"CounterApiTelemetryLoss"}, may=SLOW),
-    Fault("storm of wrong passwords", extra("--wrong-passwords", 6), end_extra, warnings={"CounterApiAuthFailuresHigh"}, may=SLOW),
+    Fault("storm of wrong passwords", wrong_passwords, end_extra, warnings={"CounterApiAuthFailuresHigh"}, may=SLOW),
     Fault("one region cut off", freeze_regions(1), thaw_regions, warnings={"CounterApiRegionUnreachable", "CounterApiCanaryFailing"}, may=SLOW),
     Fault("all regions silent", freeze_regions(3), thaw_regions, pages={"CounterApiHealthDown"}, may=SLOW),
     Fault("overload", overload, end_extra, pages={"CounterApiErrorBudgetBurn"}, warnings={"CounterApiOverload", "CounterApiQueueBacklog"},

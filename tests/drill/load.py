@@ -2,7 +2,7 @@
 
     load.py --api PORT --tokens FILE --rate 20             so many calls a second, next, current and lists in turn
     load.py --api PORT --tokens FILE --crowd 100 --call next   so many callers at once
-    load.py --api PORT --wrong-passwords 5                 so many logins a second that fail
+    load.py --api PORT --wrong-passwords 5 --victim EMAIL  so many logins a second that fail
     load.py --api PORT --connections 90                    so many connections that are open, and a call on each now and then
 
 Ends with its standard input, and after ten minutes in any case. Then it prints how many answers it got, by status; 0 is none.
@@ -103,7 +103,7 @@ async def crowd(options, answers, tokens):
 async def wrong_passwords(options, answers, _tokens):
     async def act():
         caller = Caller(options.api, answers)
-        await caller.call("POST /v1/login", body=json.dumps({"email": "victim@example.com", "password": "guess no. %d" % random.randrange(10**6)}).encode())
+        await caller.call("POST /v1/login", body=json.dumps({"email": options.victim, "password": "guess no. %d" % random.randrange(10**6)}).encode())
         caller.close()
 
     await steadily(options.wrong_passwords, act)
@@ -127,6 +127,7 @@ async def main():
     arguments.add_argument("--rate", type=float)
     arguments.add_argument("--crowd", type=int)
     arguments.add_argument("--wrong-passwords", type=float)
+    arguments.add_argument("--victim")
     arguments.add_argument("--connections", type=int)
     options = arguments.parse_args()
     kind = mixed if options.rate else crowd if options.crowd else wrong_passwords if options.wrong_passwords else open_connections

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import http.server
+import itertools
 import json
 import os
 import random
@@ -212,14 +213,23 @@ class World:
 
     def sign_up(self):
         """Users for the load, and the canary."""
-        first = self.replicas[0]
+        attempts = itertools.count()
+
+        def register(name):
+            """Somebody's address and token. A service that is too slow just now is asked again, for somebody else."""
+            address = "%s-%d@example.com" % (name, next(attempts))
+            return address, self.replicas[0].register(address)
+
+        def signed_up(name):
+            return wait_for("%s is signed up" % name, lambda: register(name))
+
         # At once, as many as the machine has cores for: a password's hash takes long, in a debug build above all.
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            tokens = pool.map(lambda user: first.register("user%d@example.com" % user), range(USERS))
-        self.tokens = self.stage.file("tokens", "\n".join(tokens))
-        self.flooder = self.stage.file("flooder", first.register("flooder@example.com"))
-        first.register("victim@example.com")
-        self.canary = self.stage.file("canary", first.register("canary@example.com"))
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            self.tokens = self.stage.file("tokens", "\n".join(token for _, token in pool.map(signed_up, ["user"] * USERS)))
+        self.flooder = self.stage.file("flooder", signed_up("flooder")[1])
+        self.victim = signed_up("victim")[0]
+        self.canary_address, token = signed_up("canary")
+        self.canary = self.stage.file("canary", token)
 
     def callers(self, *arguments, tokens=None):
         """A load of its own process; `end` ends it."""
