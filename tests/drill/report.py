@@ -33,7 +33,8 @@ class Results:
             ["commit", said("git", "describe", "--always", "--dirty")],
             ["command", "`make drill`, %.0f minutes" % ((time.time() - self.began) / 60)],
             ["cores, load average at the end", "%d, %.1f" % (os.cpu_count(), os.getloadavg()[2])],
-            ["times of the rules", "divided by %g; scraped every %s, evaluated every %s" % (self.factor, *self.intervals)],
+            ["times of the rules", "divided by %g, those of a minute or less by 3 at most; scraped every %s, evaluated every %s" % (
+                self.factor, *self.intervals)],
         ]
         with open(path, "w") as file:
             file.write(TEXT % (markdown(["fact", ""], facts), self.quiet, markdown(self.head, self.rows()), self.summary,
@@ -58,7 +59,8 @@ Before the first: %s.
 
 - **expected**, **told**: alerts that must be told and were, without their `CounterApi`; a page has a `!`.
 - **fired, silenced**: symptoms that must fire and must not be told, for their cause is.
-- **told besides**: warnings that were true as well, and `slow` ones: what a busy machine is.
+- **told besides**: warnings that were true as well. In a row that ends with *slow* they may tell of the machine, and so may a page for
+  latency: a replica's timers were late by 100 ms or more, as they are beside a build.
 - **seconds**: from the fault to each alert of *told*, pages first. The rules' times are divided; the rest, such as how long the database
   takes to see that a member is gone, is not.
 - **expressions**: how many alerts' expressions had rows just before the fault; and how many of those that should had some while it was on.
@@ -69,7 +71,7 @@ Before the first: %s.
 
 %s.
 
-## With the shipped times
+## With the shipped times, undivided
 
 %s
 """
