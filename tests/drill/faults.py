@@ -86,7 +86,7 @@ def find_majority(world, watch):
 def slow_database(world, _watch):
     world.weather(delay=0.15)
     # More than the pools have connections, with calls that do not travel in batches.
-    world.extra = world.callers("--crowd", 40, "--call", "list")
+    world.extra = world.callers("--crowd", 30, "--call", "list")
 
 
 def fast_database(world, _watch):
@@ -254,5 +254,7 @@ FAULTS = [
     Fault("autoscaler at its maximum", said("kube_horizontalpodautoscaler_status_current_replicas", 10), recover,
           warnings={"CounterApiHpaMaxedOut"}, may=SLOW, stand_in=True),
     Fault("a panic", said("counter_api_panics_total", 3), recover, warnings={"CounterApiPanics"}, may=SLOW, stand_in=True),
+    Fault("an OpenID provider is down", said("counter_api_oauth_sign_ins_total", 40), recover, warnings={"CounterApiOAuthProviderFailing"},
+          may=SLOW, stand_in=True),
     Fault("memory nearly out", said("process_resident_memory_bytes", 500e6), recover, warnings={"CounterApiMemoryHigh"}, may=SLOW, stand_in=True),
 ]

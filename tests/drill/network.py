@@ -6,12 +6,14 @@ reach are proxies, one before each member of MongoDB. Ends with its standard inp
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import ssl
 import sys
 
 CHUNK = 65536
+LOOKS = 10
 
 
 class Weather:
@@ -27,19 +29,35 @@ weather = Weather()
 connections = set()
 
 
-def process_of(address):
-    """Which process of this machine has the socket with this local address."""
-    host, port = address
-    wanted = "%s:%04X" % ("".join("%02X" % int(part) for part in reversed(host.split("."))), port)
-    with open("/proc/net/tcp") as sockets:
-        inode = next((line.split()[9] for line in sockets if line.split()[1] == wanted), None)
-    for process in weather.watched:
-        try:
-            if any(os.readlink("/proc/%d/fd/%s" % (process, fd)) == "socket:[%s]" % inode for fd in os.listdir("/proc/%d/fd" % process)):
+def process_of(writer):
+    """Which of the watched processes is at the other end of a connection."""
+    ends = ["%s:%04X" % ("".join("%02X" % int(part) for part in reversed(host.split("."))), port)
+            for host, port in (writer.get_extra_info("peername"), writer.get_extra_info("sockname"))]
+    # The list of sockets is read in pieces. Where others come and go meanwhile, it lacks some of them.
+    for _ in range(LOOKS):
+        with open("/proc/net/tcp") as sockets:
+            inodes = {"socket:[%s]" % fields[9] for fields in map(str.split, sockets) if fields[1:3] == ends}
+        for process in weather.watched:
+            if inodes & set(opened(process)):
                 return process
-        except OSError:
-            continue
     return None
+
+
+def opened(process):
+    """What the descriptors of a process are, but for those that it closes just now."""
+    folder = "/proc/%d/fd" % process
+    with contextlib.suppress(OSError):
+        for fd in os.listdir(folder):
+            with contextlib.suppress(OSError):
+                yield os.readlink("%s/%s" % (folder, fd))
+
+
+def is_cut_off(writer):
+    """Whether the process at the other end is. Asked when it matters: a replica connects before it is known which process it is.
+
+    One that cannot be found counts as cut off: a replica that is not connects again.
+    """
+    return bool(weather.cut_off) and process_of(writer) in weather.cut_off | {None}
 
 
 async def pump(reader, writer, delayed):
@@ -90,16 +108,17 @@ async def before_member(port, reader, writer):
     """A proxy's connection. A member's first message says `internalClient`, and what begins so always passes."""
     first = await reader.read(CHUNK)
     delayed = b"internalClient" not in first
-    process = process_of(writer.get_extra_info("peername")) if delayed else None
-    if process in weather.cut_off:
+    if not delayed:
+        await join(reader, writer, port, False, first)
+        return
+    if is_cut_off(writer):
         writer.transport.abort()
         return
-    entry = (process, writer)
-    connections.add(entry)
+    connections.add(writer)
     try:
-        await join(reader, writer, port, delayed, first)
+        await join(reader, writer, port, True, first)
     finally:
-        connections.discard(entry)
+        connections.discard(writer)
 
 
 class Balancer:
@@ -137,8 +156,8 @@ def change(message):
     weather.watched = message.get("watched", weather.watched)
     if "cut_off" in message:
         weather.cut_off = frozenset(message["cut_off"])
-        for process, writer in list(connections):
-            if process in weather.cut_off:
+        for writer in list(connections):
+            if is_cut_off(writer):
                 writer.transport.abort()
     if "certificate" in message:
         weather.context.load_cert_chain(message["certificate"])

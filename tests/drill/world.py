@@ -158,6 +158,8 @@ class StandIn:
         'kube_horizontalpodautoscaler_spec_max_replicas{namespace="counter-api",horizontalpodautoscaler="counter-api"}': 10,
         'kube_horizontalpodautoscaler_spec_min_replicas{namespace="counter-api",horizontalpodautoscaler="counter-api"}': 3,
         'counter_api_panics_total{job="counter-api",namespace="counter-api",service="counter-api",instance="stand-in"}': 0,
+        'counter_api_oauth_sign_ins_total{job="counter-api",namespace="counter-api",service="counter-api",instance="stand-in",provider="local",'
+        'outcome="provider_unavailable"}': 0,
         'process_resident_memory_bytes{job="counter-api",namespace="counter-api",service="counter-api",instance="stand-in"}': 30e6,
     }
 
