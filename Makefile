@@ -1,5 +1,6 @@
 # Targets are listed by `make help`. Everything that is installed goes to .tools/, which git ignores; nothing else on the
-# machine is touched. Needed: Rust (rustup), Python 3 with pip and venv, curl, bash; for the load tests Node 20 with npm, and kubectl.
+# machine is touched. Needed: Rust (rustup), a C compiler, make, curl, Python 3 with venv, Node 20 with npm, Go 1.24, kubectl, and Debian's apt-get;
+# for the runbooks jq and openssl.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -124,7 +125,7 @@ manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
 	scripts/install-manifest-tools
 	scripts/check-manifests
 
-verify: dashboards-strict collector ## Check what takes long to build or to run: kube-score, docker compose, a collector, Prometheus 3.x, pint, broken rules (an hour)
+verify: dashboards-strict dashboards collector runbooks deny ## Check what takes long to build or to run: dashboards, runbooks, a collector, kube-score, docker compose, Prometheus 3.x, pint, broken rules, licences (over an hour)
 	scripts/install-manifest-tools --all
 	scripts/check-manifests --all
 	scripts/install-prometheus
