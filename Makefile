@@ -115,7 +115,7 @@ dashboards: dashboards-check ## Ask every panel's expressions of replicas under 
 	scripts/install-mongod
 	scripts/install-prometheus
 	cargo build --locked
-	.tools/dashboards/bin/python tests/dashboards/live.py --binary target/debug/counter-api --pictures dashboards/pictures
+	.tools/dashboards/bin/python tests/dashboards/live.py --binary target/debug/counter-api --pictures $(or $(PICTURES),dashboards/pictures)
 
 dashboards-strict: ## Read the dashboards strictly with Grafana's own types (needs Go; a minute to build)
 	cd tests/dashboards/strict && go build -o ../../../.tools/dashboards-strict .
@@ -125,6 +125,7 @@ manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
 	scripts/install-manifest-tools
 	scripts/check-manifests
 
+verify: PICTURES = target/pictures
 verify: dashboards-strict dashboards collector runbooks deny ## Check what takes long to build or to run: dashboards, runbooks, a collector, kube-score, docker compose, Prometheus 3.x, pint, broken rules, licences (over an hour)
 	scripts/install-manifest-tools --all
 	scripts/check-manifests --all
