@@ -10,7 +10,7 @@
 //! | [`middleware`] | span, metrics and log line; deadline; the contract; who calls; rate limits |
 //! | [`extract`] | from a request to values of the domain |
 //! | [`api`] | the handlers |
-//! | [`auth`] | passwords, tokens, revocation |
+//! | [`auth`] | passwords, tokens, revocation, sign-in through providers |
 //! | [`sequencer`] | turns many concurrent calls into few store operations |
 //! | [`store`] | the trait, what a batch does, MongoDB, redb, store spans and latencies |
 //!
