@@ -6,8 +6,8 @@ from grafana import (BAD, BLUE, GOOD, PURPLE, WARN, named, or_none, or_zero, pla
 
 ATTEMPTS = "counter_api_auth_attempts_total"
 SIGN_INS = "counter_api_oauth_sign_ins_total"
-# The problem codes that are no caller's fault.
-OURS = "internal|store_unavailable|overloaded|draining|outcome_unknown"
+# The problem codes that are no caller's fault; the last is what a health check says.
+OURS = "internal|store_unavailable|overloaded|draining|outcome_unknown|unhealthy"
 REQUESTS = "http_server_request_duration_seconds"
 
 

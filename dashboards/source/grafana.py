@@ -21,7 +21,7 @@ WORDS = {
                    "unhealthy": YELLOW},
     "outcome": {"committed": GOOD, "refused": WARN, "unknown": BAD, "split": PURPLE, "applied": BLUE, "failed": BAD},
     "reason": {"queue": WARN, "password": PURPLE, "no_request": GREY, "idle": GOOD, "drain_timeout": BAD},
-    "provider": {"password": BLUE, "github": PURPLE, "google": WARN, "facebook": GOOD, "oidc": GREEN},
+    "provider": {"password": BLUE, "github": PURPLE, "google": WARN, "facebook": GOOD},
     "http_request_method": {"GET": BLUE, "POST": WARN, "PUT": PURPLE, "DELETE": BAD, "_OTHER": GREY},
     "db_client_connection_state": {"used": WARN, "idle": GOOD},
     "name": {"/v1/next": BLUE, "/v1/current": GOOD, "/v1/counters/{name}/next": PURPLE, "/v1/counters/{name}/current": WARN},

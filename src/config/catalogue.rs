@@ -62,7 +62,7 @@ settings! {
     RATE_LIMIT = "COUNTER_RATE_LIMIT", "off", false,
         "Limit for each token, on each replica, for example `200/s`; bursts of the same size. `off` for none.";
     AUTH_RATE_LIMIT = "COUNTER_AUTH_RATE_LIMIT", "10/m", false,
-        "Limit of register and login for each client address (an IPv6 client is its /64), on each replica. A sign-in through a provider counts twice: when the person comes back, and when the code is redeemed, each time that it is. `off` for load tests.";
+        "Limit of register, login, sign-in through a provider and deletion of an account, together, for each client address (an IPv6 client is its /64), on each replica. A sign-in through a provider counts twice: when the person comes back, and when the code is redeemed, each time that it is. `off` for load tests.";
     TRUSTED_PROXIES = "COUNTER_TRUSTED_PROXIES", "", false,
         "CIDRs, separated by commas, of proxies whose `X-Forwarded-For` (or else `Forwarded`) is believed.";
     CORS_ORIGINS = "COUNTER_CORS_ORIGINS", "", false,

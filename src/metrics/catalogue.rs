@@ -52,7 +52,7 @@ catalogue! {
         "Seconds from a request's head to its answer's head (http.server.request.duration, stable). Its _count is the rate.",
         "Split by http_route and error_type (set for 5xx and for calls whose client hung up): one route alone points at a caller or a counter, all of them at the store.";
     PROBLEMS = "counter_api_problems_total" Kind::Counter, ["code"],
-        "Answers that were problems, by their code (docs/errors.md), on all routes.",
+        "Answers that were problems, by their code (docs/errors.md), on all routes; `unhealthy` is the 503 of a health check.",
         "Look the code up in docs/errors.md: it says what the caller met and should do. internal is always a bug.";
     HTTP_ACTIVE = "http_server_active_requests" Kind::Gauge, ["http_request_method"],
         "Requests under way (http.server.active_requests, in development).",
