@@ -37,7 +37,8 @@ nor idempotency keys. The service on MongoDB answers when a majority of three ha
 The cases: *hot* is one counter that all clients call; *10,000 counters* spreads their calls over so many; *keyed* sends a fresh
 `Idempotency-Key` with each call; *no-op* is a call that passes the same middleware and token check and is then refused for
 a wrong parameter, so it is what the HTTP side can do by itself. One client is one connection that calls again as soon as it has
-its answer (a closed loop), so latencies are those at saturation. Each row is measured for 5 seconds after a warm-up.
+its answer (a closed loop), so latencies are those at saturation; [OPEN-LOOP.md](OPEN-LOOP.md) has those at a fixed rate. Each row
+is measured for 5 seconds after a warm-up.
 ";
 
 /// All that was measured.

@@ -22,7 +22,6 @@ const WORDS = {
   token_expired: `Your time is over: tokens end by themselves. ${SIGN_IN_AGAIN}`,
   token_revoked: `You were signed out, in another tab or program, or the account was deleted. ${SIGN_IN_AGAIN}`,
   invalid_credentials: "The e-mail address or the password is wrong.",
-  forbidden: "That is not allowed.",
   not_found: "It is not there. Somebody may have deleted it.",
   request_timeout: `The request came too slowly. ${NOTHING_DONE} Try again.`,
   email_taken: "This e-mail address has an account. Sign in, or take another address.",

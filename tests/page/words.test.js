@@ -10,13 +10,21 @@ import { ROOT } from '../k6/support/processes.js';
 const read = (path) => readFileSync(join(ROOT, path), 'utf8');
 const { KNOWN, words } = await import(`data:text/javascript,${encodeURIComponent(read('src/ui/problems.js'))}`);
 
+const codes = [...read('docs/errors.md').matchAll(/^\| \d+ \| `(\w+)` \|/gm)].map(([, code]) => code);
+
 it('every code has words of its own', () => {
-  const codes = [...read('docs/errors.md').matchAll(/^\| \d+ \| `(\w+)` \|/gm)].map(([, code]) => code);
   assert.ok(codes.length > 20);
   assert.deepEqual(codes.filter((code) => !KNOWN.includes(code)), []);
   for (const code of codes) {
     assert.match(words({ code }), /^[A-Z].*\.$/, code);
   }
+});
+
+it('nothing has words that nobody says', () => {
+  // What the page says itself, and what a browser comes back with from a provider.
+  const elsewhere = read('src/ui/api.js') + read('src/api/oauth/browser.rs');
+  const said = (code) => codes.includes(code) || new RegExp(`["\`]${code}["\`]`).test(elsewhere);
+  assert.deepEqual(KNOWN.filter((code) => !said(code)), []);
 });
 
 it('seconds are said where there are any', () => {
