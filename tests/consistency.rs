@@ -56,7 +56,10 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // What others wrote, and npm put there.
+                if !path.ends_with("node_modules") {
+                    folders.push(path);
+                }
             } else if path.to_string_lossy().ends_with(ending) {
                 found.push(path);
             }
@@ -302,21 +305,29 @@ fn words<'a>(text: &'a str, prefix: &'a str, is_part: fn(char) -> bool) -> impl 
     )
 }
 
-/// Everything that a person reads or applies.
+/// Every document for people.
 fn documents() -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> =
-        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].iter().map(|name| root().join(name)).collect();
-    for (folder, ending) in [("docs", ".md"), ("monitoring", ".md"), ("monitoring", ".yaml"), ("dashboards", ".md")] {
-        all.extend(files(folder, ending));
+    let top = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name));
+    let folders = ["docs", "dashboards", "kubernetes", "loadtest", "monitoring", "tests"];
+    top.into_iter().chain(folders.iter().flat_map(|folder| files(folder, ".md"))).collect()
+}
+
+#[test]
+fn what_is_deployed_is_of_this_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (file, line) in [
+        ("Dockerfile", format!("ARG VERSION={version}\n")),
+        ("kubernetes/overlays/production/kustomization.yaml", format!(" newTag: {version}\n")),
+    ] {
+        assert!(read(&root().join(file)).contains(&line), "{file} has no line {line:?}");
     }
-    all
 }
 
 #[test]
 fn metrics_and_settings_named_in_documents_exist() {
     let ours = ours();
     let mut faults = Vec::new();
-    for file in documents() {
+    for file in documents().into_iter().chain(files("monitoring", ".yaml")) {
         let text = read(&file);
         for name in words(&text, "counter_api_", |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
             let is_metric = ours.contains_key(name) || CATALOGUE.iter().any(|metric| metric.name == name);

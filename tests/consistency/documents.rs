@@ -1,12 +1,12 @@
 //! What documents name is there: links and their headings, files, targets of `make`, alerts.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{alerts, files, read, root, words};
+use super::{alerts, documents, read, root, words};
 
 /// Folders of the project, by which a file's name is known for one in a text.
-const FOLDERS: [&str; 11] = [
+const FOLDERS: [&str; 10] = [
     "benches/",
     "compose/",
     "dashboards/",
@@ -17,15 +17,7 @@ const FOLDERS: [&str; 11] = [
     "scripts/",
     "src/",
     "tests/",
-    ".github/",
 ];
-
-/// Every document for people.
-fn documents() -> Vec<PathBuf> {
-    let top = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root().join(name));
-    let folders = ["docs", "dashboards", "kubernetes", "loadtest", "monitoring"];
-    top.into_iter().chain(folders.iter().flat_map(|folder| files(folder, ".md"))).collect()
-}
 
 #[test]
 fn links_lead_to_files_and_headings_that_exist() {
