@@ -17,7 +17,7 @@ help: ## List the targets
 run: ## Serve on the embedded store (./data), as cargo run does
 	cargo run --release
 
-test: tools fmt-check lint mutants integration property postman page monitoring collector-configs dashboards-check manifests loadtest-test nagios drill-short ## Install what the tests need, then check the format, lint and run every test
+test: tools fmt-check lint mutants integration property postman page monitoring collector-configs dashboards-check manifests loadtest-test nagios drill-short ## Install what the tests need, and run everything that must pass before a merge
 
 tools: ## Install what the tests need into .tools/
 	scripts/install-mongod
