@@ -13,12 +13,17 @@ KUBERNETES = ROOT / "kubernetes"
 OVERLAYS = ("minikube", "production")
 COMPONENTS = tuple(sorted(path.name for path in (KUBERNETES / "components").iterdir()))
 
-# What is made in the cluster, by kubernetes/make-secrets or by hand, and stands in no file.
-SECRETS = {
+# What is made in the cluster and stands in no file: by kubernetes/make-secrets,
+MADE = {
     "counter-api-store": {"store-url"},
     "counter-api-jwt": {"jwt-keys"},
     "mongodb": {"keyfile", "root-password", "api-user", "api-password", "backup-password"},
 }
+# and by hand, as kubernetes/README.md says.
+BY_HAND = {
+    "counter-api-oauth": {"github"},
+}
+SECRETS = MADE | BY_HAND
 
 
 def kustomize(directory):

@@ -1,11 +1,12 @@
 """What no schema knows: that the parts of kubernetes/ fit to each other, to the service and to compose.yaml."""
 
+import ipaddress
 import json
 import re
 import unittest
 
 import yaml
-from rendered import KUBERNETES, OVERLAYS, ROOT, SECRETS, containers, everything, named, objects, of_kind, pod_templates
+from rendered import BY_HAND, KUBERNETES, MADE, OVERLAYS, ROOT, SECRETS, containers, everything, named, objects, of_kind, pod_templates
 
 # What the service may take beside the two settings: closing its queue, the last answers, closing the store, flushing (src/service.rs, src/cli.rs).
 CLOSING = {"CLOSE_TIMEOUT": 2, "LAST_ANSWERS": 1, "FLUSH_TIMEOUT": 1}
@@ -150,7 +151,23 @@ class References(unittest.TestCase):
     def test_the_secrets_are_made_as_they_are_read(self):
         script = (KUBERNETES / "make-secrets").read_text()
         made = {name: set(re.findall(r"^([\w-]+): ", body, re.M)) for name, body in re.findall(r"^make_secret ([\w-]+) <<END\n(.*?)^END", script, re.M | re.S)}
-        self.assertEqual(made, SECRETS)
+        self.assertEqual(made, MADE)
+        guide = (KUBERNETES / "README.md").read_text()
+        for name, keys in BY_HAND.items():
+            for key in keys:
+                self.assertRegex(guide, rf"create secret generic {name} --from-file={re.escape(key)}=")
+
+    def test_files_that_settings_name_are_mounted(self):
+        for name, found in self.each():
+            for _, template in pod_templates([one for one in found if one["metadata"]["name"] == "counter-api"]):
+                (container,) = containers(template)
+                given = settings_of(found) | {one["name"]: one.get("value", "") for one in container["env"]}
+                (mount,) = container["volumeMounts"]
+                (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == mount["name"]]
+                files = {f"{mount['mountPath']}/{item['path']}" for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
+                named = {value for setting, value in given.items() if setting.endswith("_FILE")}
+                self.assertLessEqual({"/run/secrets/counter-api/store-url", "/run/secrets/counter-api/jwt-keys"}, named, name)
+                self.assertLessEqual(named, files, name)
 
     def test_selectors_find_pods(self):
         for name, found in self.each():
@@ -180,15 +197,19 @@ class References(unittest.TestCase):
         self.assertEqual(len({image for image in images if image.startswith("mongo:")}), 1, images)
 
     def test_settings_exist(self):
-        known = set(re.findall(r"COUNTER_[A-Z_]+", (ROOT / "docs/configuration.md").read_text()))
-        known |= {f"{name}_FILE" for name in re.findall(r"`(COUNTER_[A-Z_]+)` \(`_FILE`\)", (ROOT / "docs/configuration.md").read_text())}
+        reference = (ROOT / "docs/configuration.md").read_text()
+        names = re.findall(r"^\| `(COUNTER_[A-Z_<>]+)`( \(`_FILE`\))?", reference, re.M)
+        names = [name for name, _ in names] + [f"{name}_FILE" for name, has_file in names if has_file]
+        # The part in brackets is the reader's own.
+        known = re.compile("|".join(name.replace("<PROVIDER>", "[A-Z0-9_]+") for name in names))
+        self.assertTrue(known.fullmatch("COUNTER_OAUTH_GITHUB_CLIENT_SECRET_FILE") and not known.fullmatch("COUNTER_OAUTH_GITHUB_SECRET"))
         files = [path for path in KUBERNETES.rglob("*") if path.is_file()] + [ROOT / "compose.yaml", ROOT / "Dockerfile"]
         files += [path for path in (ROOT / "compose").rglob("*") if path.is_file()]
         for path in files:
-            for name in re.findall(r"\bCOUNTER_[A-Z_]+\b", path.read_text()):
+            for name in re.findall(r"\bCOUNTER_[A-Z0-9_]+\b", path.read_text()):
                 # The build's own variable, no setting.
                 if name != "COUNTER_REVISION":
-                    self.assertIn(name, known, path)
+                    self.assertRegex(name, rf"^(?:{known.pattern})$", path)
 
 
 class Monitoring(unittest.TestCase):
@@ -257,6 +278,17 @@ class Network(unittest.TestCase):
         (source,) = rules[0]["from"]
         self.assertEqual(source["namespaceSelector"]["matchLabels"], {"kubernetes.io/metadata.name": "monitoring"})
         self.assertEqual(source["podSelector"]["matchLabels"], {"app.kubernetes.io/name": "prometheus"})
+
+    def test_providers_of_sign_ins_are_outside(self):
+        spec = named(objects("component/sign-in"), "NetworkPolicy", "allow-providers")["spec"]
+        (rule,) = spec["egress"]
+        (target,) = rule["to"]
+        self.assertEqual([port["port"] for port in rule["ports"]], [443])
+        # Private networks, where what is not ours would be, the metadata of the cloud's machines among them.
+        inside = ["10.96.0.1", "172.20.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"]
+        shut = [ipaddress.ip_network(network) for network in target["ipBlock"]["except"]]
+        for address in inside:
+            self.assertTrue(any(ipaddress.ip_address(address) in network for network in shut), address)
 
     def test_every_way_in_has_its_way_out(self):
         out = [one["spec"] for one in self.policies if "Egress" in one["spec"]["policyTypes"] and one["spec"].get("egress")]
