@@ -1,5 +1,6 @@
 """compose.yaml as docker compose understands it, and the files that it names."""
 
+import os
 import re
 import subprocess
 import tempfile
@@ -22,7 +23,9 @@ NAMED = (
 
 
 def config(path):
-    return subprocess.run([CONFIG, path], capture_output=True, text=True)
+    # Without what the caller's environment would put in.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTER_")}
+    return subprocess.run([CONFIG, path], capture_output=True, text=True, env=environment)
 
 
 class Compose(unittest.TestCase):
@@ -64,6 +67,23 @@ class Compose(unittest.TestCase):
         for name, service in self.services.items():
             self.assertTrue(service.get("read_only"), name)
             self.assertEqual(service.get("cap_drop"), ["ALL"], name)
+
+    def test_sign_in_is_off_until_its_settings_are_given(self):
+        environment = self.services["api"]["environment"]
+        # Empty counts as not given.
+        self.assertEqual(environment["COUNTER_OAUTH_GITHUB_CLIENT_ID"], "")
+        self.assertEqual(environment["COUNTER_OAUTH_GITHUB_CLIENT_SECRET"], "")
+        published = self.services["proxy"]["ports"][0]
+        self.assertEqual(environment["COUNTER_PUBLIC_URL"], f"http://{published['host_ip']}:{published['published']}")
+
+    def test_nobody_chooses_the_address_that_limits_it(self):
+        self.assertIn("COUNTER_TRUSTED_PROXIES", self.services["api"]["environment"])
+        proxy = (ROOT / "compose/haproxy.cfg").read_text()
+        self.assertRegex(proxy, r"(?m)^ +http-request set-header X-Forwarded-For %\[src\]$")
+        self.assertNotIn("option forwardfor", proxy)
+
+    def test_prometheus_takes_what_load_tests_write(self):
+        self.assertIn("--web.enable-remote-write-receiver", self.services["prometheus"]["command"])
 
     def test_a_stop_has_the_time_that_it_takes(self):
         # COUNTER_DRAIN_DELAY and COUNTER_DRAIN_TIMEOUT are the defaults, 5 s and 25 s.

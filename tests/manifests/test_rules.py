@@ -4,6 +4,7 @@ import ipaddress
 import json
 import re
 import unittest
+from urllib.parse import urlsplit
 
 import yaml
 from rendered import BY_HAND, KUBERNETES, MADE, OVERLAYS, ROOT, SECRETS, containers, everything, named, objects, of_kind, pod_templates
@@ -236,6 +237,15 @@ class Monitoring(unittest.TestCase):
         self.assertEqual(pod["metadata"]["labels"][monitor["spec"]["jobLabel"]], "counter-api")
         self.assertIn(monitor["spec"]["podMetricsEndpoints"][0]["port"], {port["name"] for port in pod["spec"]["containers"][0]["ports"]})
         self.assertEqual({one["spec"]["jobName"] for one in of_kind(self.found, "Probe")}, {"counter-api-probe", "counter-api-canary"})
+
+    def test_probes_call_what_the_route_serves(self):
+        route = named(self.found, "HTTPRoute", "counter-api")["spec"]
+        probed = {urlsplit(url).hostname for one in of_kind(self.found, "Probe") for url in one["spec"]["targets"]["staticConfig"]["static"]}
+        self.assertTrue(probed)
+        self.assertLessEqual(probed, set(route["hostnames"]))
+        # And there browsers sign in.
+        signed_in = settings_of(objects("component/sign-in"))["COUNTER_PUBLIC_URL"]
+        self.assertIn(urlsplit(signed_in).hostname, route["hostnames"])
 
     def test_the_alert_on_memory_knows_the_limit(self):
         pod = named(self.found, "Deployment", "counter-api")["spec"]["template"]["spec"]
