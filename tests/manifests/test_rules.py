@@ -158,6 +158,13 @@ class References(unittest.TestCase):
             for key in keys:
                 self.assertRegex(guide, rf"create secret generic {name} --from-file={re.escape(key)}=")
 
+    def test_the_certificate_is_mounted_where_the_guide_says(self):
+        pod = named(objects("component/mongodb-ca"), "Deployment", "counter-api")["spec"]["template"]["spec"]
+        (mount,) = pod["containers"][0]["volumeMounts"]
+        (item,) = [item for source in pod["volumes"][0]["projected"]["sources"] for item in source["secret"]["items"] if item["key"] == "ca.crt"]
+        guide = (KUBERNETES / "README.md").read_text()
+        self.assertEqual(set(re.findall(r"tlsCAFile=([\w./-]+)", guide)), {f"{mount['mountPath']}/{item['path']}"})
+
     def test_files_that_settings_name_are_mounted(self):
         for name, found in self.each():
             for _, template in pod_templates([one for one in found if one["metadata"]["name"] == "counter-api"]):
