@@ -2,8 +2,13 @@
 
 # docker build --build-arg REVISION="$(git rev-parse --short=12 HEAD)" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" -t counter-api .
 #
-# Both architectures with `docker buildx build --platform linux/amd64,linux/arm64`: nothing here names one. The compiler and the
-# base are arguments, so that a release can pin them by digest.
+# A release, of both architectures (nothing here names one), the same whenever it is built: the times in its layers are the commit's, and
+# the compiler and the base, which are arguments for this, are named by digest.
+#
+#   docker buildx build --platform linux/amd64,linux/arm64 \
+#     --build-arg REVISION="$(git rev-parse --short=12 HEAD)" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" \
+#     --build-arg RUST_IMAGE=rust:1.95.0-bookworm@sha256:… --build-arg RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot@sha256:… \
+#     --output type=image,name=registry.example.com/counter-api:0.1.0,push=true,rewrite-timestamp=true .
 ARG RUST_IMAGE=rust:1.95.0-bookworm
 # The C library and nothing to log in with: no shell, no package manager, user 65532. Its Debian is the compiler's.
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot

@@ -108,8 +108,17 @@ class Overlays(unittest.TestCase):
         route = named(objects("overlay/production"), "HTTPRoute", "counter-api")
         for rule in route["spec"]["rules"]:
             self.assertEqual(rule["retry"]["attempts"], 0)
-        ingress = named(objects("overlay/minikube"), "Ingress", "counter-api")
-        self.assertEqual(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-next-upstream"], "off")
+        ingresses = of_kind(objects("overlay/minikube"), "Ingress")
+        self.assertEqual(len(ingresses), 2)
+        for ingress in ingresses:
+            self.assertEqual(ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-next-upstream"], "off")
+
+    def test_codes_of_sign_ins_are_in_no_log(self):
+        every, sign_in = (named(objects("overlay/minikube"), "Ingress", name) for name in ("counter-api", "counter-api-sign-in"))
+        self.assertEqual(sign_in["metadata"]["annotations"]["nginx.ingress.kubernetes.io/enable-access-log"], "false")
+        # The same host, or the other Ingress would serve it all.
+        self.assertEqual([rule["host"] for rule in sign_in["spec"]["rules"]], [rule["host"] for rule in every["spec"]["rules"]])
+        self.assertEqual([path["path"] for rule in sign_in["spec"]["rules"] for path in rule["http"]["paths"]], ["/v1/oauth/"])
 
 
 class References(unittest.TestCase):
