@@ -9,7 +9,7 @@ import { json, problem } from './support/proxy.js';
 import { PASSWORD, credentials, newEmail, signUp, startWorld } from './support/world.js';
 
 let world;
-before(async () => { world = await startWorld(); }, { timeout: 60_000 });
+before(async () => { world = await startWorld(); }, { timeout: 120_000 });
 after(() => world?.stop());
 afterEach(() => world.proxy.behave());
 
@@ -99,6 +99,8 @@ it('away', async () => {
       world.proxy.behave();
       await signUp(page);
       world.proxy.rule('GET', /^\/v1\/counters/, problem(503, 'store_unavailable'));
+      // The values are asked for at once.
+      await page.evaluate(() => dispatchEvent(new Event('online')));
       await page.getByText('Not up to date. The database does not answer.').waitFor();
     },
   }, looks);

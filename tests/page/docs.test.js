@@ -6,7 +6,7 @@ import { after, before, it } from 'node:test';
 import { program, signUp, startWorld, tokenOf } from './support/world.js';
 
 let world;
-before(async () => { world = await startWorld(); }, { timeout: 60_000 });
+before(async () => { world = await startWorld(); }, { timeout: 120_000 });
 after(() => world?.stop());
 
 it('has every operation of the description', async () => {

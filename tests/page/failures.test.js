@@ -13,7 +13,7 @@ const SET = /^\/v1\/current/;
 const REFUSED = 'Failed to load resource';
 
 let world;
-before(async () => { world = await startWorld(); }, { timeout: 60_000 });
+before(async () => { world = await startWorld(); }, { timeout: 120_000 });
 after(() => world?.stop());
 afterEach(() => world.proxy.behave());
 
@@ -31,7 +31,7 @@ it('a call that stays without an answer goes on when the user tries again', asyn
   await take(page);
   await page.getByText('Trying again with the same key, so that it is done once (try 2 of 6).').waitFor();
   const again = panel(page).getByRole('button', { name: 'Try again' });
-  await again.waitFor({ timeout: 40_000 });
+  await again.waitFor();
   await page.getByText('It may or may not have been done. If you take again, the same call goes on: it is done once.').waitFor();
   world.proxy.behave();
   await again.click();
@@ -96,11 +96,11 @@ it('without a connection the page says so, and recovers by itself', async () => 
   const { page, context, complaints, close } = await world.open();
   await signUp(page);
   await context.setOffline(true);
-  await page.getByText('Not up to date. This device is offline.').waitFor({ timeout: 20_000 });
+  await page.getByText('Not up to date. This device is offline.').waitFor();
   await take(page);
   await panel(page).getByText('This device is offline. Trying again').waitFor();
   await context.setOffline(false);
-  await panel(page).getByText('1 is yours.').waitFor({ timeout: 20_000 });
+  await panel(page).getByText('1 is yours.').waitFor();
   await page.getByText(/^Live, read every/).waitFor();
   assert.deepEqual(complaints(REFUSED), []);
   await close();
@@ -242,11 +242,11 @@ it('a limit of calls is left to the user, and not used up by looking', async () 
 });
 
 it('tries that are too many are told how long to wait, and a session that ends says why', async () => {
-  const short = await startWorld({ settings: { COUNTER_AUTH_RATE_LIMIT: '2/m', COUNTER_TOKEN_TTL: '4s' } });
+  const short = await startWorld({ settings: { COUNTER_AUTH_RATE_LIMIT: '2/m', COUNTER_TOKEN_TTL: '8s' } });
   try {
     const { page, complaints, close } = await short.open();
     await signUp(page);
-    await page.getByText('Your time is over: tokens end by themselves. Sign in again.').waitFor({ timeout: 15_000 });
+    await page.getByText('Your time is over: tokens end by themselves. Sign in again.').waitFor();
     assert.equal(await tokenOf(page), null);
     await credentials(page, 'Sign in', newEmail());
     await page.getByText('The e-mail address or the password is wrong.').waitFor();

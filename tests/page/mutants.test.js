@@ -9,7 +9,7 @@ import { signUp, startWorld } from './support/world.js';
 
 let world;
 // What fails by never coming need not be waited for as long as what comes late.
-before(async () => { world = await startWorld({ patience: 8_000 }); }, { timeout: 60_000 });
+before(async () => { world = await startWorld({ patience: 20_000 }); }, { timeout: 120_000 });
 after(() => world?.stop());
 afterEach(() => world.proxy.behave());
 

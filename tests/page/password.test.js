@@ -134,7 +134,7 @@ it('a tab that was signed out elsewhere says why', async () => {
   const email = await signUp(page);
   const { data } = await program(world.url, 'POST', '/v1/login', { body: { email, password: PASSWORD } });
   await program(world.url, 'POST', '/v1/logout', { token: data.token });
-  await page.getByText('You were signed out, in another tab or program, or the account was deleted. Sign in again.').waitFor({ timeout: 20_000 });
+  await page.getByText('You were signed out, in another tab or program, or the account was deleted. Sign in again.').waitFor();
   await page.getByRole('button', { name: 'Sign in' }).waitFor();
   assert.equal(await tokenOf(page), null);
   await close();

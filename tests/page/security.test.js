@@ -11,7 +11,7 @@ import { TRACE, json } from './support/proxy.js';
 import { credentials, signUp, startWorld, tokenOf } from './support/world.js';
 
 let world;
-before(async () => { world = await startWorld(); }, { timeout: 60_000 });
+before(async () => { world = await startWorld(); }, { timeout: 120_000 });
 after(() => world?.stop());
 afterEach(() => world.proxy.behave());
 

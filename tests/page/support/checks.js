@@ -36,7 +36,7 @@ export async function addressIsCleaned(world) {
   });
   try {
     await page.goto('/#signin_code=once-only', { waitUntil: 'commit' });
-    await page.waitForFunction(() => location.hash === '', null, { timeout: 4000 });
+    await page.waitForFunction(() => location.hash === '');
     assert.equal(page.url(), `${world.url}/`);
     assert.equal(await page.evaluate(() => history.length), 2);
   } finally {

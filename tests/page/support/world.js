@@ -12,7 +12,7 @@ import { startProxy } from './proxy.js';
 export const PASSWORD = 'correct horse battery';
 
 /** One replica on a file, or two on a MongoDB replica set, behind a proxy; and a browser. `provider`: with one to sign in at. */
-export async function startWorld({ replicas = 1, settings = {}, provider: hasProvider = false, patience = 30_000 } = {}) {
+export async function startWorld({ replicas = 1, settings = {}, provider: hasProvider = false, patience = 60_000 } = {}) {
   const ends = [];
   const later = (end) => ends.unshift(end);
   const stop = async () => {
