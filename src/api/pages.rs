@@ -34,6 +34,7 @@ const PARTS: &[(&str, &str)] = files![
     "home.css",
     "home.js",
     "icon.svg",
+    "late.js",
     "list.js",
     "message.js",
     "operation.js",

@@ -224,6 +224,17 @@ it('a service that does not answer at first can be tried again', async () => {
   await close();
 });
 
+it('a page that does not come in full says so', async () => {
+  world.proxy.rule('GET', /^\/ui\/problems\.js$/, 'refuse');
+  const { page, close } = await world.open();
+  await page.goto('/');
+  await page.getByText('This takes long. If nothing comes, reload the page.').waitFor();
+  world.proxy.behave();
+  await page.reload();
+  await page.getByRole('button', { name: 'Sign in' }).waitFor();
+  await close();
+});
+
 it('a limit of calls is left to the user, and not used up by looking', async () => {
   const limited = await startWorld({ settings: { COUNTER_RATE_LIMIT: '30/m' } });
   try {

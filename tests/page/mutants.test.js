@@ -8,8 +8,7 @@ import * as checks from './support/checks.js';
 import { signUp, startWorld } from './support/world.js';
 
 let world;
-// What fails by never coming need not be waited for as long as what comes late.
-before(async () => { world = await startWorld({ patience: 20_000 }); }, { timeout: 120_000 });
+before(async () => { world = await startWorld(); }, { timeout: 120_000 });
 after(() => world?.stop());
 afterEach(() => world.proxy.behave());
 
@@ -56,7 +55,7 @@ const mutants = {
   'the code stays in the address': [
     /waitForFunction: Timeout/,
     () => change(/arrival\.js$/, /history\.replaceState\(.*\);/, ''),
-    () => checks.addressIsCleaned(world),
+    () => checks.addressIsCleaned(world, 5_000),
   ],
   'no key': [
     /\d !== 1/,

@@ -35,7 +35,7 @@ export const LOOKS = [
 ];
 
 /** A tab of a browser that nobody has used before. */
-export async function openTab(browser, origin, { width = 1280, height = 900, scheme = 'light', patience, ...options } = {}) {
+export async function openTab(browser, origin, { width = 1280, height = 900, scheme = 'light', ...options } = {}) {
   const context = await browser.newContext({
     baseURL: origin,
     viewport: { width, height },
@@ -44,7 +44,8 @@ export async function openTab(browser, origin, { width = 1280, height = 900, sch
     ...options,
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(patience);
+  // A busy machine is no failure.
+  page.setDefaultTimeout(60_000);
   const complaints = [];
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) {

@@ -26,7 +26,7 @@ export async function lostAnswerTakesOnce(world) {
 }
 
 /** What a provider's sign-in leaves in the address is out of it before anything else of the page has run. */
-export async function addressIsCleaned(world) {
+export async function addressIsCleaned(world, within = 60_000) {
   const { page, close } = await world.open();
   let release;
   const held = new Promise((go) => { release = go; });
@@ -36,7 +36,7 @@ export async function addressIsCleaned(world) {
   });
   try {
     await page.goto('/#signin_code=once-only', { waitUntil: 'commit' });
-    await page.waitForFunction(() => location.hash === '');
+    await page.waitForFunction(() => location.hash === '', null, { timeout: within });
     assert.equal(page.url(), `${world.url}/`);
     assert.equal(await page.evaluate(() => history.length), 2);
   } finally {

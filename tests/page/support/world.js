@@ -12,7 +12,7 @@ import { startProxy } from './proxy.js';
 export const PASSWORD = 'correct horse battery';
 
 /** One replica on a file, or two on a MongoDB replica set, behind a proxy; and a browser. `provider`: with one to sign in at. */
-export async function startWorld({ replicas = 1, settings = {}, provider: hasProvider = false, patience = 60_000 } = {}) {
+export async function startWorld({ replicas = 1, settings = {}, provider: hasProvider = false } = {}) {
   const ends = [];
   const later = (end) => ends.unshift(end);
   const stop = async () => {
@@ -40,7 +40,7 @@ export async function startWorld({ replicas = 1, settings = {}, provider: hasPro
     upstreams.push(...services.map(({ url }) => url));
     const browser = await startBrowser();
     later(() => browser.close());
-    return { proxy, provider, url: proxy.url, replicas: upstreams, browser, open: (look) => openTab(browser, proxy.url, { patience, ...look }), stop };
+    return { proxy, provider, url: proxy.url, replicas: upstreams, browser, open: (look) => openTab(browser, proxy.url, look), stop };
   } catch (error) {
     await stop();
     throw error;
