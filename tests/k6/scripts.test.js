@@ -144,8 +144,8 @@ describe('where the service is well', () => {
 
 describe('where a proxy is narrow', () => {
   it('breakpoint finds the step that is too much for it', async () => {
-    const settings = { START: '25', STEP: '50', STEPS: '4', DURATION: '1500ms', JUDGED_AFTER: '1s', VUS: '40' };
-    const found = /it held at 75 calls\/s and broke at 125 calls\/s/;
+    const settings = { START: '20', STEP: '100', STEPS: '3', DURATION: '1500ms', JUDGED_AFTER: '1s', VUS: '40' };
+    const found = /it held at 20 calls\/s and broke at 120 calls\/s/;
     const earlier = (/** @type {Outcome} */ outcome) => !found.test(outcome.outputs.stdout);
     const outcome = await inTime(() => runBehind('narrow', 'breakpoint', settings), earlier);
     assert.equal(outcome.code, 99, told(outcome));
@@ -258,7 +258,7 @@ function checkSummary(script, { outputs, options }) {
   const result = JSON.parse(outputs[`/results/${script}.json`]);
   assert.deepEqual([result.script, result.passed], [script, true]);
   assert.match(result.settings.BASE_URL, /^http:\/\/127\.0\.0\.1:/);
-  assert.ok(!JSON.stringify(result).includes('token'), 'no token in a result');
+  assert.doesNotMatch(JSON.stringify(result), /eyJ|Bearer/, 'no token in a result');
   const asked = Object.values(options.thresholds).flat().length;
   const shown = Object.keys(options.thresholds).filter((metric) => metric.includes('{name:')).length;
   assert.equal(result.thresholds.length, asked - shown);
