@@ -31,6 +31,10 @@ STILL = {
     ("Sign-ins through providers", "A"): "no provider of sign-ins is set up in the run",
     ("Failed by the provider", "A"): "no provider of sign-ins is set up in the run",
     ("Providers take (p95)", "A"): "no provider of sign-ins is set up in the run",
+    ("Replicas scraped", "A"): "no replica dies in the run",
+    ("Virtual users", "B"): "it is a setting of the load test",
+    ("Autoscaler", "A"): "it is a setting of the autoscaler",
+    ("Autoscaler", "B"): "it is a setting of the autoscaler",
     ("Threads", "A"): "the blocking pool may have been warm before",
 }
 
