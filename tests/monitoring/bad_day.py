@@ -9,12 +9,15 @@ from harness import ROOT, Alertmanager, BlackboxExporter, Prometheus, ReplicaSet
 
 
 def perform(stage):
-    """A service that has had a bad time: refusals, a majority that was lost, a record that somebody else wrote, wrong keys, no collector."""
+    """A service that has had a bad time: refusals, a majority that was lost, a record that somebody else wrote, wrong keys, no
+    collector, and a provider of sign-ins that is gone."""
     replica_set = ReplicaSet(stage, members=3)
     keys = "k1:" + "0123456789abcdef" * 4
     key_file = stage.file("jwt-keys", keys)
     service = Service(stage, replica_set, COUNTER_AUTH_RATE_LIMIT="3/m", COUNTER_MAX_QUEUE="2", COUNTER_STORE_TIMEOUT="1s", COUNTER_JWT_KEYS="",
-                      COUNTER_JWT_KEYS_FILE=str(key_file), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:%d" % free_port())
+                      COUNTER_JWT_KEYS_FILE=str(key_file), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:%d" % free_port(),
+                      COUNTER_PUBLIC_URL="http://127.0.0.1:8080", COUNTER_OAUTH_GONE_CLIENT_ID="counter-api", COUNTER_OAUTH_GONE_CLIENT_SECRET="none",
+                      COUNTER_OAUTH_GONE_ISSUER="http://127.0.0.1:%d" % free_port())
     wait_for("the service is healthy", service.healthy)
     token = stage.file("token", service.register("ada@example.com"))
     prometheus, overrides, secure = watch(stage, replica_set, service, token)
@@ -23,6 +26,8 @@ def perform(stage):
     def call(seconds):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
+            for path in ("/v1/oauth/gone/start", "/v1/oauth/gone/callback"):
+                service.call("GET", path, "")
             for method, path in (("POST", "/v1/next"), ("GET", "/v1/current"), ("POST", "/v1/counters/orders/next"), ("GET", "/v1/counters")):
                 service.call(method, path, text)
             service.call("GET", "/v1/current", "no.such.token")
