@@ -1,4 +1,4 @@
-//! Rate limits (GCRA), counted on each replica: of register and login by client address, of everything else by token.
+//! Rate limits (GCRA), counted on each replica: of whatever tries passwords or signs in by client address, of everything else by token.
 //!
 //! A limited route tells its limit in `RateLimit-Policy` and `RateLimit` on every answer
 //! (draft-ietf-httpapi-ratelimit-headers-11).
@@ -126,7 +126,7 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     }
 }
 
-/// Limits register and login by the client's address.
+/// Limits what tries passwords by the client's address.
 pub async fn by_address(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
     // `observe` puts it there; without it there is nobody to count.

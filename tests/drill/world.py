@@ -16,7 +16,7 @@ import threading
 
 import pymongo
 from certificates import certificate
-from harness import PATIENCE, BlackboxExporter, Program, Service, fetch, tool, wait_for
+from harness import PATIENCE, BlackboxExporter, Program, Service, tool, wait_for
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REGIONS = ("europe", "america", "asia")
@@ -305,10 +305,3 @@ def reached(port):
 def public_part(pem):
     text = pem.read_text()
     return text[text.index("-----BEGIN CERTIFICATE"):]
-
-
-def status_of(url):
-    try:
-        return fetch(url, timeout=5)[0]
-    except OSError:
-        return 0
