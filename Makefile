@@ -1,6 +1,6 @@
 # Targets are listed by `make help`. Everything that is installed goes to .tools/, which git ignores; nothing else on the
-# machine is touched. Needed: Rust (rustup), a C compiler, make, curl, Python 3 with venv, Node 20 with npm, Go 1.24, kubectl, and Debian's apt-get;
-# for the runbooks jq and openssl.
+# machine is touched. Needed: Rust (rustup), a C compiler, make, curl, Python 3 with venv, Node 20 with npm, and Debian's apt-get; for
+# the runbooks kubectl, jq and openssl.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -117,8 +117,9 @@ dashboards: dashboards-check ## Ask every panel's expressions of replicas under 
 	cargo build --locked
 	.tools/dashboards/bin/python tests/dashboards/live.py --binary target/debug/counter-api --pictures $(or $(PICTURES),dashboards/pictures)
 
-dashboards-strict: ## Read the dashboards strictly with Grafana's own types (needs Go; a minute to build)
-	cd tests/dashboards/strict && go build -o ../../../.tools/dashboards-strict .
+dashboards-strict: ## Read the dashboards strictly with Grafana's own types (a minute to build)
+	scripts/install-go
+	.tools/go/bin/go build -C tests/dashboards/strict -o ../../../.tools/dashboards-strict .
 	.tools/dashboards-strict dashboards/*.json
 
 manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
