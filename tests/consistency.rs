@@ -295,6 +295,18 @@ fn every_alert_says_what_it_must() {
     }
 }
 
+/// The alert on a full pool reckons with the connections that the service leaves to commits and pings.
+#[test]
+fn the_alert_on_the_pool_knows_what_is_reserved() {
+    let code: String = files("src/store", ".rs").iter().map(|file| read(file)).collect();
+    let (_, reserved) = code.split_once("const RESERVED_CONNECTIONS: u32 = ").unwrap();
+    let (reserved, _) = reserved.split_once(';').unwrap();
+    let rule = rules().into_iter().find(|rule| rule.text("alert") == Some("CounterApiPoolSaturated")).unwrap();
+    let expression = rule.text("expr").unwrap();
+    let told = format!("(1 - {reserved} / (db_client_connection_max > {reserved}))");
+    assert!(expression.contains(&told), "{}: CounterApiPoolSaturated does not reckon with {told}:\n{expression}", rule.file.display());
+}
+
 /// Words of a text that look like this.
 fn words<'a>(text: &'a str, prefix: &'a str, is_part: fn(char) -> bool) -> impl Iterator<Item = &'a str> {
     text.match_indices(prefix).filter(move |(at, _)| !text[..*at].ends_with(|c: char| is_part(c))).map(
