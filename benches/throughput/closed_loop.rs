@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::usage::Usage;
 
 /// How long callers call before it counts.
-const WARM_UP: Duration = Duration::from_millis(1_500);
+const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Somebody who calls again and again.
 pub(crate) trait Caller: Send + 'static {

@@ -38,7 +38,8 @@ The cases: *hot* is one counter that all clients call; *10,000 counters* spreads
 `Idempotency-Key` with each call; *no-op* is a call that passes the same middleware and token check and is then refused for
 a wrong parameter, so it is what the HTTP side can do by itself. One client is one connection that calls again as soon as it has
 its answer (a closed loop), so latencies are those at saturation; [OPEN-LOOP.md](OPEN-LOOP.md) has those at a fixed rate. Each row
-is measured for 5 seconds after a warm-up.
+is measured for 3 seconds after a warm-up, three times, with the subject's other rows in between; its figures are those of the
+round in the middle.
 ";
 
 /// All that was measured.
@@ -115,7 +116,7 @@ Figures of this run, from the tables below. Faults, failovers and restarts are t
 
 const ROWS: &str = "\
 *× raw driver*: against the raw driver at its best number of clients in the same case. *Of the HTTP limit*: against the same
-service's no-op at its best. CPU seconds are those of all processes of the service or the database in the measured time.";
+service's no-op at its best. *Of the rounds*: calls a second of the slowest and of the fastest. CPU seconds are those of all processes of the service or the database in the measured time.";
 
 const MEMORY: &str = "\
 Resident memory of the service after so many distinct counters were called once each, by 1,000 clients whose connections are

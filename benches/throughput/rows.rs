@@ -8,10 +8,12 @@ use crate::closed_loop::{Measured, measure};
 use crate::subjects::{Case, Subject, mongodb_driver};
 use crate::usage::Usage;
 
-/// How long each row is measured.
-const MEASURED: Duration = Duration::from_secs(5);
+/// How long each row is measured in each round.
+const MEASURED: Duration = Duration::from_secs(3);
+/// How often. A single one may meet a disk that is busy with something else.
+const ROUNDS: usize = 3;
 
-/// One row.
+/// One row: the median of its rounds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) subject: &'static str,
@@ -19,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) case: Case,
     pub(crate) clients: usize,
     pub(crate) calls_per_second: f64,
+    slowest_round: f64,
+    fastest_round: f64,
     pub(crate) p50_s: f64,
     p99_s: f64,
     calls: usize,
@@ -36,18 +40,23 @@ fn name_of<S: serde::Serializer>(case: &Case, serializer: S) -> Result<S::Ok, S:
 pub(crate) struct Rows(Vec<Row>);
 
 impl Rows {
-    /// Measures a subject in these cases, each with so many clients.
+    /// Measures a subject in these cases, each with so many clients: all of them in turn, and so a few times.
     pub(crate) async fn measure<S: Subject>(&mut self, subject: &S, cases: Vec<(Case, usize)>) {
-        for (case, clients) in cases {
-            let mut callers = Vec::new();
-            for client in 0..clients {
-                callers.push(subject.caller(case, client).await);
+        let mut rounds: Vec<Vec<Row>> = cases.iter().map(|_| Vec::new()).collect();
+        for round in 1..=ROUNDS {
+            for ((case, clients), rows) in cases.iter().copied().zip(&mut rounds) {
+                let mut callers = Vec::new();
+                for client in 0..clients {
+                    callers.push(subject.caller(case, client).await);
+                }
+                let measured = measure(callers, MEASURED, || subject.usage()).await;
+                let row = Row::new(subject.name(), case, clients, &measured);
+                let (what, rate) = (case.name(), row.calls_per_second);
+                eprintln!("round {round}: {}, {what}, {clients} clients: {rate:.0} calls/s", row.subject);
+                rows.push(row);
             }
-            let measured = measure(callers, MEASURED, || subject.usage()).await;
-            let row = Row::new(subject.name(), case, clients, &measured);
-            eprintln!("{}, {}, {clients} clients: {:.0} calls/s", row.subject, case.name(), row.calls_per_second);
-            self.0.push(row);
         }
+        self.0.extend(rounds.into_iter().map(Row::median));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -76,17 +85,17 @@ impl Rows {
 
     pub(crate) fn table(&self) -> String {
         let mut table = String::from(
-            "| subject | case | clients | calls/s | × raw driver | of the HTTP limit | p50 ms | p99 ms | CPU s / 10,000 calls: service | database | service MB |\n\
-             |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+            "| subject | case | clients | calls/s | of the rounds | × raw driver | of the HTTP limit | p50 ms | p99 ms | CPU s / 10,000 calls: service | database | service MB |\n\
+             |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
         );
         for row in &self.0 {
-            let Row { subject, clients, calls_per_second, p50_s, p99_s, spent, .. } = row;
+            let Row { subject, clients, calls_per_second, slowest_round, fastest_round, p50_s, p99_s, spent, .. } = row;
             let to_raw = self.to_raw(row).map_or(String::new(), |ratio| format!("{ratio:.2}"));
             let to_limit = self.to_limit(row).map_or(String::new(), |ratio| format!("{:.0} %", ratio * 100.0));
             // Only what is a service has a service's costs.
             let of_service = |text: String| if spent.service_memory_bytes > 0 { text } else { String::new() };
             table.push_str(&format!(
-                "| {subject} | {} | {clients} | {calls_per_second:.0} | {to_raw} | {to_limit} | {:.2} | {:.2} | {} | {:.2} | {} |\n",
+                "| {subject} | {} | {clients} | {calls_per_second:.0} | {slowest_round:.0}–{fastest_round:.0} | {to_raw} | {to_limit} | {:.2} | {:.2} | {} | {:.2} | {} |\n",
                 row.case.name(),
                 p50_s * 1e3,
                 p99_s * 1e3,
@@ -107,11 +116,21 @@ impl Row {
             case,
             clients,
             calls_per_second: measured.rate(),
+            slowest_round: measured.rate(),
+            fastest_round: measured.rate(),
             p50_s: latencies.percentile(50),
             p99_s: latencies.percentile(99),
             calls: latencies.count(),
             spent: measured.spent,
         }
+    }
+
+    /// The round in the middle, which knows how far the others are from it.
+    fn median(mut rounds: Vec<Self>) -> Self {
+        rounds.sort_by(|one, other| one.calls_per_second.total_cmp(&other.calls_per_second));
+        let slowest_round = rounds[0].calls_per_second;
+        let fastest_round = rounds[rounds.len() - 1].calls_per_second;
+        Self { slowest_round, fastest_round, ..rounds.swap_remove(rounds.len() / 2) }
     }
 
     fn per_10_000(&self, cpu_s: f64) -> f64 {
