@@ -304,7 +304,11 @@ fn the_alert_on_the_pool_knows_what_is_reserved() {
     let rule = rules().into_iter().find(|rule| rule.text("alert") == Some("CounterApiPoolSaturated")).unwrap();
     let expression = rule.text("expr").unwrap();
     let told = format!("(1 - {reserved} / (db_client_connection_max > {reserved}))");
-    assert!(expression.contains(&told), "{}: CounterApiPoolSaturated does not reckon with {told}:\n{expression}", rule.file.display());
+    assert!(
+        expression.contains(&told),
+        "{}: CounterApiPoolSaturated does not reckon with {told}:\n{expression}",
+        rule.file.display()
+    );
 }
 
 /// Words of a text that look like this.
