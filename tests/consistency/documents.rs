@@ -102,3 +102,39 @@ fn targets_and_alerts_named_in_documents_exist() {
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
+
+/// The comparison of the README, and the subject of the benchmark that each of its rows is about.
+const COMPARED: [(&str, &str); 5] = [
+    ("the MongoDB driver alone", "raw driver"),
+    ("**Counter API on MongoDB**", "counter-api on MongoDB"),
+    ("**Counter API, embedded**", "counter-api on redb"),
+    ("PostgreSQL", "PostgreSQL"),
+    ("Redis, each write synced", "Redis"),
+];
+
+#[test]
+fn the_comparison_has_the_figures_of_the_benchmark() {
+    let (readme, results) = (read(&root().join("README.md")), read(&root().join("loadtest/RESULTS.md")));
+    let rows = |text| str::lines(text).map(cells).collect::<Vec<_>>();
+    let (readme, results) = (rows(&readme), rows(&results));
+    for (name, subject) in COMPARED {
+        let told = readme.iter().find(|row| row.first() == Some(&name)).unwrap_or_else(|| panic!("README.md: {name}"));
+        let column = |title| results.iter().find_map(|row| row.iter().position(|cell| *cell == title)).unwrap();
+        let measured = |case, clients, title| {
+            let row = results.iter().find(|row| row.starts_with(&[subject, case, clients])).unwrap();
+            row[column(title)]
+        };
+        let figures = [
+            measured("hot", "256", "calls/s").to_owned(),
+            measured("10,000 counters", "256", "calls/s").to_owned(),
+            format!("{} ms", measured("hot", "1", "p50 ms")),
+        ];
+        let told: Vec<_> = told[3..].iter().map(|cell| cell.replace([',', '*'], "")).collect();
+        assert_eq!(told, figures, "README.md, the row of {name}: loadtest/RESULTS.md has others");
+    }
+}
+
+/// What stands in a line of a table.
+fn cells(line: &str) -> Vec<&str> {
+    line.trim_matches('|').split('|').map(str::trim).collect()
+}
