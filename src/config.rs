@@ -142,7 +142,7 @@ pub enum KeySource {
 pub struct LimitsConfig {
     /// For each token.
     pub per_token: Option<Rate>,
-    /// Of register and login, for each client address.
+    /// Of what tries passwords or signs in, for each client address.
     pub auth: Option<Rate>,
     /// Proxies whose word about the client's address is believed.
     pub trusted_proxies: Vec<IpNet>,

@@ -103,7 +103,7 @@ codes! {
     InvalidField = "invalid_field" 422, "A value is not acceptable",
         "`errors` names each field and says what would be right.";
     IdempotencyKeyReused = "idempotency_key_reused" 422, "The key was used for another request",
-        "An Idempotency-Key stands for one request: same method, route, counter, count and body.";
+        "An Idempotency-Key stands for one request: same method, route, counter, count, body and `If-Match`.";
     RateLimited = "rate_limited" 429, "Too many requests",
         "Repeat after `Retry-After`.";
     Internal = "internal" 500, "Something is wrong on our side",

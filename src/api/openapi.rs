@@ -35,7 +35,7 @@ pub(super) const OPEN: &[Code] = &[Code::MalformedQuery, Code::NotAcceptable];
 pub(super) const BODY: &[Code] =
     &[Code::MalformedBody, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidField];
 
-/// What register and login can be refused for.
+/// What register, login and a one-time code can be refused for.
 pub(super) const CREDENTIALS: &[Code] = &[
     Code::MalformedQuery,
     Code::MalformedBody,

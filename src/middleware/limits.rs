@@ -1,6 +1,7 @@
-//! Rate limits (GCRA), counted on each replica: of whatever tries passwords or signs in by client address, of everything else by token.
+//! Rate limits (GCRA), counted on each replica: by client address of what tries passwords or signs in, by token of every call that
+//! needs one.
 //!
-//! A limited route tells its limit in `RateLimit-Policy` and `RateLimit` on every answer
+//! Where a limit is counted before the handler, the answer tells it in `RateLimit-Policy` and `RateLimit`
 //! (draft-ietf-httpapi-ratelimit-headers-11).
 
 use std::hash::Hash;
@@ -54,7 +55,7 @@ impl Limits {
         }
     }
 
-    /// Counts a try at a password, or a sign-in, with those at register and login.
+    /// Counts a try at a password, or a sign-in, with those at register and login. No header tells of it.
     pub fn attempt(&self, address: ClientAddress, route: &str) -> Result<(), ApiError> {
         check(self.auth.as_ref(), &address.limited_by(), route).refused.map_or(Ok(()), Err)
     }

@@ -84,7 +84,7 @@ pub enum Condition {
 pub struct Key {
     /// What the caller sent.
     pub key: IdempotencyKey,
-    /// SHA-256 of method, route, counter, count and body, in hex: a key stands for one request only.
+    /// SHA-256 of method, route, counter and arguments, in hex: a key stands for one request only.
     pub fingerprint: String,
 }
 

@@ -62,11 +62,11 @@ pub async fn start(
 
 /// Come back from the provider.
 ///
-/// For browsers, which the provider sends here: leads to `/#signin_code=<one-time code>`, for `POST /v1/oauth/token` within 60 seconds
-/// from the same browser; or to `/#signin_error=<code>&trace_id=<32 hex digits>`, whose trace leads to the logs, with one of `access_denied` (the person said no), `flow_expired` (no sign-in
-/// under way in this browser, or for more than ten minutes), `flow_mismatch` (an answer to another sign-in), `provider_unavailable`,
-/// `provider_refused` (the code, or us), `provider_invalid` (an answer that cannot be believed), `rate_limited`, `store_unavailable`,
-/// `internal`.
+/// For browsers, which the provider sends here: leads to `/#signin_code=<one-time code>`, for `POST /v1/oauth/token` within 60
+/// seconds from the same browser; or to `/#signin_error=<code>&trace_id=<32 hex digits>`, whose trace leads to the logs, with
+/// one of `access_denied` (the person said no), `flow_expired` (no sign-in under way in this browser, or for more than ten
+/// minutes), `flow_mismatch` (an answer to another sign-in), `provider_unavailable`, `provider_refused` (the code, or us),
+/// `provider_invalid` (an answer that cannot be believed), `rate_limited`, `store_unavailable`, `internal`.
 #[utoipa::path(
     get, path = "/v1/oauth/{provider}/callback", tag = "accounts", operation_id = "oauth_callback", security(()),
     params(
