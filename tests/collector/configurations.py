@@ -34,6 +34,12 @@ def load(name):
     return yaml.safe_load(path(name).read_text())
 
 
+def objective_ms():
+    """How long an answer may take by the latency objective."""
+    slos = yaml.safe_load((FOLDER.parent / "slo.yaml").read_text())["slos"]
+    return round(1000 * next(slo["threshold_seconds"] for slo in slos if slo["name"] == "latency"))
+
+
 def merged(configurations):
     """Several configurations as the collector merges them: maps are joined, and of everything else the last wins."""
 

@@ -134,6 +134,8 @@ def faults_of_policies(name, policies):
             yield f"{name}: the policy {policy['name']} must have settings for {policy['type']} and no others"
         elif policy["type"] == "and":
             yield from faults_of_policies(f"{name}.{policy['name']}", policy["and"]["and_sub_policy"])
+        elif policy["name"] == "slower-than-the-objective" and policy["latency"]["threshold_ms"] != configurations.objective_ms():
+            yield f"{name}: {policy['name']} is not the {configurations.objective_ms()} ms of monitoring/slo.yaml"
 
 
 def faults_of_load_balancing(name, settings):

@@ -69,6 +69,7 @@ OF_A_FILE = [
     ("gateway", drop(*POLICIES, 2, "latency"), "must have settings for latency"),
     ("gateway", put(*POLICIES, 0, "latency", {"threshold_ms": 1}), "and no others"),
     ("gateway", drop(*POLICIES, 1, "and", "and_sub_policy", 0, "latency"), "must have settings for latency"),
+    ("gateway", put(*POLICIES, 1, "and", "and_sub_policy", 0, "latency", "threshold_ms", 250), "100 ms of monitoring/slo.yaml"),
     ("gateway", put(*POLICIES, 2, "name", "errors"), "one name"),
     ("gateway", put(*POLICIES, 1, "and", "and_sub_policy", 1, "string_attribute", "invert_match", True), "deprecated"),
     ("loadbalancer", put("exporters", "load_balancing", "routing_key", "streamID"), "routed by"),
