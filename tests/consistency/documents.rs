@@ -1,7 +1,7 @@
-//! What documents name is there: links and their headings, files, targets of `make`, alerts.
+//! What documents name is there: links and their headings, files, targets of `make`, alerts. And each document can be found.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{alerts, documents, read, root, words};
 
@@ -23,13 +23,9 @@ const FOLDERS: [&str; 10] = [
 fn links_lead_to_files_and_headings_that_exist() {
     let mut faults = Vec::new();
     for file in documents() {
-        let text = prose(&read(&file));
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
-            if target.contains("://") || target.starts_with("mailto:") {
-                continue;
-            }
-            let (path, heading) = target.split_once('#').unwrap_or((target, ""));
-            let there = if path.is_empty() { file.clone() } else { file.parent().unwrap_or(root()).join(path) };
+        for target in links(&read(&file)) {
+            let (path, heading) = target.split_once('#').unwrap_or((&target, ""));
+            let there = target_of(&file, path);
             if !there.exists() {
                 faults.push(format!("{}: {target} is not there", file.display()));
             } else if !heading.is_empty() && !headings(&there).contains(heading) {
@@ -38,6 +34,31 @@ fn links_lead_to_files_and_headings_that_exist() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_document_is_reached_from_the_readme() {
+    let mut unseen: BTreeSet<PathBuf> = documents().into_iter().map(|file| file.canonicalize().unwrap()).collect();
+    let mut next = vec![root().join("README.md").canonicalize().unwrap()];
+    while let Some(file) = next.pop() {
+        if unseen.remove(&file) {
+            let paths =
+                links(&read(&file)).into_iter().map(|target| target.split('#').next().unwrap_or_default().to_owned());
+            next.extend(paths.filter_map(|path| target_of(&file, &path).canonicalize().ok()));
+        }
+    }
+    assert!(unseen.is_empty(), "no link leads from README.md to {unseen:?}");
+}
+
+/// Where a document's links lead within the project.
+fn links(text: &str) -> Vec<String> {
+    let text = prose(text);
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+    targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).map(str::to_owned).collect()
+}
+
+fn target_of(file: &Path, path: &str) -> PathBuf {
+    if path.is_empty() { file.to_owned() } else { file.parent().unwrap_or(root()).join(path) }
 }
 
 /// The text without its blocks of code.
