@@ -14,10 +14,10 @@ TEST_THREADS ?= 4
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Serve on the embedded store (./data), as cargo run does
+run: ## Serve on the embedded store (./data)
 	cargo run --release
 
-test: tools fmt-check lint mutants integration property postman page monitoring collector-configs dashboards-check manifests loadtest-test nagios drill-short ## Install what the tests need, and run everything that must pass before a merge
+test: tools fmt-check lint mutants integration property postman page monitoring collector-configs dashboards-check manifests loadtest-test nagios drill-short ## Install what the tests need, and run everything that must pass before a merge (20 minutes)
 
 tools: ## Install what the tests need into .tools/
 	scripts/install-mongod
@@ -51,7 +51,7 @@ chaos: tools ## Hold the promises under faults for 5 minutes and 500,000 calls (
 failover-plot: tools ## Kill a primary under load and draw what the metrics say, for docs/operations.md
 	PLOT=1 cargo test --locked --test it death_of_the_primary
 
-property: ## Property tests of the running service, from its OpenAPI file
+property: ## Property tests of the running service, from its OpenAPI file (a minute)
 	scripts/run-schemathesis
 
 page: ## Use the pages in a real browser: the whole way, failures, attacks, accessibility (3 minutes)
@@ -80,7 +80,7 @@ monitoring: ## Check Prometheus' rules and Alertmanager's routing with their own
 collector-configs: ## Check the configurations of the OpenTelemetry Collector as they stand (seconds)
 	scripts/check-collector-configs
 
-collector: ## Run them on a real collector between the service and its back ends (a release build and some minutes the first time, then 2)
+collector: ## Run those configurations on a real collector between the service and its back ends (a release build and some minutes the first time, then 2)
 	scripts/install-mongod
 	scripts/install-collector-tests
 	scripts/install-otel-collector
@@ -139,7 +139,7 @@ verify: dashboards-strict dashboards collector runbooks deny ## Check what takes
 drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour; DRILL=--outage, DRILL='--only slow')
 	.tools/drill/bin/python -B tests/drill/drill.py $(or $(DRILL),--results tests/drill/RESULTS.md)
 
-drill-short: drill-tools ## Two of its faults, one that calls somebody and one that does not (3 minutes)
+drill-short: drill-tools ## Two faults of the drill, one that wakes somebody and one that does not (3 minutes)
 	.tools/drill/bin/python -B tests/drill/drill.py --factor 30 --quiet 5 --only 'all replicas killed' certificate
 
 drill-tools:
@@ -177,7 +177,7 @@ loadtest-compare: ## Compare the latencies of those runs with vegeta's and write
 	cargo build --locked --release
 	COUNTER_API=target/release/counter-api node tests/k6/compare.js loadtest/OPEN-LOOP.md
 
-reference: ## Write the documents that the binary prints: settings, metrics, errors
+reference: ## Write the documents that the binary prints: docs/configuration.md, docs/metrics.md, docs/errors.md
 	cargo build --locked
 	target/debug/counter-api reference settings > docs/configuration.md
 	target/debug/counter-api reference metrics > docs/metrics.md
