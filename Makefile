@@ -1,6 +1,5 @@
 # Targets are listed by `make help`. Everything that is installed goes to .tools/, which git ignores; nothing else on the
-# machine is touched. Needed: Rust (rustup), a C compiler, make, curl, Python 3 with venv, Node 20 with npm, and Debian's apt-get; for
-# the runbooks kubectl, jq and openssl.
+# machine is touched. README.md names what must be there.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
