@@ -162,6 +162,7 @@ loadtest-types: ## Check the types of the load tests, and of what runs them with
 	tests/k6/node_modules/.bin/tsc --project tests/k6
 
 loadtest-quick: loadtest-types ## Check the load tests without a service: types, what runs them without k6, and what they have from elsewhere
+	scripts/install-kustomize
 	cd tests/k6 && node --test --test-reporter=spec runtime.test.js commands.test.js drift.test.js
 
 loadtest-test: loadtest-quick ## Run every load test in seconds, without k6, and see each fail where it should (2 minutes)

@@ -7,7 +7,7 @@ import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
-import { ROOT, directory } from './support/processes.js';
+import { KUSTOMIZE, ROOT, directory } from './support/processes.js';
 
 const SYSTEM = '/usr/local/bin:/usr/bin:/bin';
 const work = directory();
@@ -64,9 +64,14 @@ describe('make loadtest', () => {
 });
 
 describe('loadtest/kubernetes/run', () => {
+  const kubectl = (/** @type {string} */ body = '') =>
+    program('kubectl', `if [[ $1 == kustomize ]]; then exec ${KUSTOMIZE} build "$2"; fi\n${body}`);
+  const PATH = `${work.path}:${SYSTEM}`;
+
   for (const script of ['load', 'spike']) {
     it(`renders ${script}`, () => {
-      const { status, stdout } = call(['loadtest/kubernetes/run', '--render', script]);
+      kubectl();
+      const { status, stdout } = call(['loadtest/kubernetes/run', '--render', script], { PATH });
       assert.equal(status, 0);
       assert.match(stdout, new RegExp(`localFile: /loadtest/${script}\\.js\n`));
       assert.match(stdout, new RegExp(`arguments: --tag testid=${script}\n`));
@@ -75,11 +80,9 @@ describe('loadtest/kubernetes/run', () => {
 
   it('applies, follows the log, and ends with k6’s exit code', () => {
     const calls = join(work.path, 'calls');
-    program(
-      'kubectl',
+    kubectl(
       `echo "$*" >>${calls}
 case "$*" in
-kustomize*) PATH=${SYSTEM} exec kubectl "$@" ;;
 *"apply --filename -") cat >>${calls}.applied ;;
 *"get pods"*jsonpath*) printf '0\\n99\\n' ;;
 *"get pods"*) echo pod/loadtest-1 ;;
@@ -87,9 +90,7 @@ kustomize*) PATH=${SYSTEM} exec kubectl "$@" ;;
 *configmap*) echo "$*" ;;
 esac`,
     );
-    const { status, stdout } = call(['loadtest/kubernetes/run', 'spike', 'RATE=200', 'TIMES=5'], {
-      PATH: `${work.path}:${SYSTEM}`,
-    });
+    const { status, stdout } = call(['loadtest/kubernetes/run', 'spike', 'RATE=200', 'TIMES=5'], { PATH });
     assert.equal(status, 99);
     assert.match(stdout, /spike: FAILED/);
     const applied = readFileSync(`${calls}.applied`, 'utf8');

@@ -9,7 +9,7 @@ import { after, before, describe, it } from 'node:test';
 import { parse, parseAllDocuments } from 'yaml';
 
 import { run } from './runtime/run.js';
-import { ROOT, directory } from './support/processes.js';
+import { KUSTOMIZE, ROOT, directory } from './support/processes.js';
 import { startReplica } from './support/service.js';
 
 const LOADTEST = join(ROOT, 'loadtest');
@@ -106,7 +106,7 @@ describe('the options', { concurrency: 4 }, () => {
 });
 
 describe('Kubernetes', () => {
-  const rendered = parseAllDocuments(execFileSync('kubectl', ['kustomize', LOADTEST], { encoding: 'utf8' })).map((one) => one.toJS());
+  const rendered = parseAllDocuments(execFileSync(KUSTOMIZE, ['build', LOADTEST], { encoding: 'utf8' })).map((one) => one.toJS());
   /** @param {string} kind */
   const one = (kind) => rendered.filter((resource) => resource.kind === kind);
 

@@ -7,6 +7,8 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ROOT = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
+/** What renders as kubectl does, by scripts/install-kustomize. */
+export const KUSTOMIZE = join(ROOT, '.tools/bin/kustomize');
 
 /**
  * @param {string} program
