@@ -34,7 +34,7 @@ GIVE_UP = 2
 ROOM = 4 << 30
 
 
-def calm(watch, seconds):
+def calm(watch, world, seconds):
     """Quiet load: no alert but Watchdog. Answers what the machine is too slow for, and a line that says what was seen."""
     slow = settled(watch, "quiet load")
     began, before = time.monotonic(), len(watch.receiver.signs)
@@ -47,6 +47,7 @@ def calm(watch, seconds):
     assert not told, told
     signs = len(watch.receiver.signs) - before
     assert signs, "no sign of life for the dead man's switch"
+    assert world.load.process.poll() is None, "the load has ended"
     line = "quiet load for %d s: no alert but Watchdog%s; %d signs of life; the expressions of the other %d alerts are empty" % (
         seconds, "".join(" and, on this slow machine, %s (%s)" % key for key in sorted(slow)), signs, len(watch.rules) - 1 - len(slow))
     print(line, flush=True)
@@ -61,7 +62,7 @@ def scaled(world, options, results):
     trials, broken = [], 0
     with Stage() as stage:
         watch = Watch(stage, world, options.factor, INTERVALS)
-        results.quiet = calm(watch, options.quiet)[1]
+        results.quiet = calm(watch, world, options.quiet)[1]
         alerts = watch.rules.keys() - {("Watchdog", "none")}
     for fault in chosen(options):
         with Stage() as stage:
@@ -96,7 +97,7 @@ def outage(world, options, results):
     """With the shipped files and times: nothing is scaled."""
     with Stage() as stage:
         watch = Watch(stage, world, 1, None)
-        slow, line = calm(watch, options.calm)
+        slow, line = calm(watch, world, options.calm)
         results.outage, fine = [line], True
         for turn in ("first", "second, right after"):
             seen = len(watch.receiver.pager.events)

@@ -5,7 +5,7 @@
     load.py --api PORT --wrong-passwords 5 --victim EMAIL  so many logins a second that fail
     load.py --api PORT --connections 90                    so many connections that are open, and a call on each now and then
 
-Ends with its standard input, and after ten minutes in any case. Then it prints how many answers it got, by status; 0 is none.
+Ends with its standard input, and after ten minutes (`--minutes`) in any case. Then it prints how many answers it got, by status; 0 is none.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import pathlib
 import random
 import sys
 
-LIFETIME = 600
 MIX = ["POST /v1/next", "GET /v1/current", "POST /v1/counters/orders/next", "GET /v1/counters/orders/current", "POST /v1/next",
        "GET /v1/counters"]
 CALLS = {"mix": MIX, "next": ["POST /v1/next"], "current": ["GET /v1/current"], "list": ["GET /v1/counters"]}
@@ -129,12 +128,13 @@ async def main():
     arguments.add_argument("--wrong-passwords", type=float)
     arguments.add_argument("--victim")
     arguments.add_argument("--connections", type=int)
+    arguments.add_argument("--minutes", type=float, default=10)
     options = arguments.parse_args()
     kind = mixed if options.rate else crowd if options.crowd else wrong_passwords if options.wrong_passwords else open_connections
     answers = collections.Counter()
     work = asyncio.create_task(kind(options, answers, options.tokens.read_text().split() if options.tokens else []))
     loop = asyncio.get_running_loop()
-    await asyncio.wait([work, loop.run_in_executor(None, sys.stdin.read)], timeout=LIFETIME, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([work, loop.run_in_executor(None, sys.stdin.read)], timeout=60 * options.minutes, return_when=asyncio.FIRST_COMPLETED)
     if work.done():
         work.result()
     work.cancel()

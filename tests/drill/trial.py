@@ -38,6 +38,8 @@ class Trial:
         try:
             self.fault.prepare(self.world, self.watch)
             self.slow = settled(self.watch, self.fault.name)
+            # Without calls there is no slow one, and no failed one.
+            assert self.world.load.process.poll() is None, "the load has ended"
             # From here on what is seen counts.
             self.began = time.monotonic()
             clock.append(self.began)

@@ -25,6 +25,8 @@ REPLICAS = 3
 MOST = 5
 # Calls a second of the mixed load.
 RATE = 8
+# Minutes that it may go on: more than all faults take.
+LONGEST = 180
 USERS = 40
 KEYS = "k1:" + "0123456789abcdef" * 4
 # So small that a drill fills them without a large machine.
@@ -211,7 +213,7 @@ class World:
         # Both certificates are their own authorities, and the regions trust both.
         trusted = stage.file("authorities.pem", "".join(map(public_part, self.certificates.values())))
         self.regions = {region: BlackboxExporter(stage, self.canary, region, certificate=trusted) for region in REGIONS}
-        self.load = self.callers("--rate", RATE)
+        self.load = self.callers("--rate", RATE, "--minutes", LONGEST)
 
     def sign_up(self):
         """Users for the load, and the canary."""
