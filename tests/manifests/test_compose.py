@@ -82,6 +82,11 @@ class Compose(unittest.TestCase):
         self.assertRegex(proxy, r"(?m)^ +http-request set-header X-Forwarded-For %\[src\]$")
         self.assertNotIn("option forwardfor", proxy)
 
+    def test_prometheus_has_the_rules_but_those_on_probes(self):
+        named = yaml.safe_load((ROOT / "compose/prometheus.yaml").read_text())["rule_files"]
+        there = {path.name for path in (ROOT / "monitoring/prometheus/rules").glob("*.yaml")}
+        self.assertEqual({Path(path).name for path in named}, there - {"probes.yaml"})
+
     def test_prometheus_takes_what_load_tests_write(self):
         self.assertIn("--web.enable-remote-write-receiver", self.services["prometheus"]["command"])
 
