@@ -57,7 +57,7 @@ def build():
              timeseries("Sign-ins through providers", """Sign-ins a second by provider and how they ended. Good is sign_in and
                         sign_up; a provider_… that rises is that provider, or our secret there; answer_refused
                         is what browsers bring, which anybody can make up.""", "cps",
-                        [query(or_none(rate(SIGN_INS, by="provider, outcome"), provider="none", outcome="none"),
+                        [query(or_none(rate(SIGN_INS, by="provider, outcome"), provider="no", outcome="sign-ins"),
                                "{{provider}} {{outcome}}")], 8, many=True,
                         links=[runbook("CounterApiOAuthProviderFailing")]),
              timeseries("Failed by the provider", """The share of decided sign-ins that failed at the provider. Good is near

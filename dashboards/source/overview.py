@@ -78,8 +78,8 @@ def build():
             ("Are users well?", 3, *budget(AVAILABILITY), *budget(LATENCY)),
             ("", 6,
              timeseries("Requests", """What users' calls ended in, in requests a second. Good is a blue area that
-                        follows the time of day. A sudden rise of it is more load; orange are refusals that are the
-                        caller's own doing; red are failures of ours.""",
+                        follows the time of day. A sudden rise of it is more load; what is refused is the caller's
+                        own doing, what failed is ours.""",
                         "reqps",
                         [query(outcome('http_response_status_code=~"5.."'), "failed (5xx)"),
                          query(outcome('http_response_status_code=~"4..", http_response_status_code!="499"'),
@@ -184,7 +184,7 @@ def build():
                         6, overrides=[named("unknown outcomes", BAD), named("replayed answers", BLUE)],
                         links=[runbook("CounterApiUnknownOutcomes")]),
              states("Regions", """Whether each region of the outside checks reaches /health. Good is all light blue;
-                    one region in red is the way from there, all of them is us.""",
+                    one that is unreachable is the way from there, all of them is us.""",
                     [query('min by (region) (min_over_time(probe_success{job="counter-api-probe"}[$__rate_interval])) or on () '
                            'label_replace(vector(-1), "region", "no outside checks", "", "")', "{{region}}")],
                     6, [texts(_minus1=("none set up", GREY), _0=("unreachable", BAD), _1=("reached", GOOD))],
