@@ -3,6 +3,7 @@
 import { fail } from 'k6';
 
 import { insist, sendAll } from './client.js';
+import { BASE_URLS } from './settings.js';
 import { unique } from './trace.js';
 
 /**
@@ -35,6 +36,9 @@ export function makeUsers(count) {
     password: unique(),
   }));
   return inBatches(people, (person) => ({ method: 'POST', route: '/v1/register', body: person })).map((answer, index) => {
+    if (answer.status === 0) {
+      fail(`nobody answers at ${BASE_URLS.join(', ')}: is the service running, and BASE_URL right?`);
+    }
     if (answer.status === 429) {
       fail('the service limits registrations: run it with COUNTER_AUTH_RATE_LIMIT=off for load tests');
     }

@@ -78,6 +78,14 @@ describe('loadtest/kubernetes/run', () => {
     });
   }
 
+  it('tags a run with its TEST_ID', () => {
+    const { stdout } = call(['loadtest/kubernetes/run', '--render', 'spike', 'TEST_ID=spike-2026-11-27']);
+    assert.match(stdout, /arguments: --tag testid=spike-2026-11-27\n/);
+    for (const id of ['two words', 'a#b']) {
+      assert.equal(call(['loadtest/kubernetes/run', '--render', 'spike', `TEST_ID=${id}`]).status, 64, id);
+    }
+  });
+
   it('applies, follows the log, and ends with k6’s exit code', () => {
     const calls = join(work.path, 'calls');
     kubectl(
