@@ -81,10 +81,12 @@ fn command() -> Command {
             ),
         );
     for setting in SETTINGS {
+        let default = if setting.default.is_empty() { "none" } else { setting.default };
         let (name, env, help) = if setting.secret {
-            (setting.flag() + "-file", setting.file_name(), format!("A file with the secret {}", setting.name))
+            let help = format!("A file with the secret {} (default: {default})", setting.name);
+            (setting.flag() + "-file", setting.file_name(), help)
         } else {
-            (setting.flag(), setting.name.to_owned(), setting.help.to_owned())
+            (setting.flag(), setting.name.to_owned(), format!("{} (default: {default})", setting.help))
         };
         command = command.arg(flag(name, env, help));
     }
@@ -167,12 +169,13 @@ async fn healthcheck(listen: SocketAddr) -> ExitCode {
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let verdict = tokio::time::timeout(HEALTHCHECK_TIMEOUT, ask(SocketAddr::new(ip, listen.port()))).await;
+    let address = SocketAddr::new(ip, listen.port());
+    let verdict = tokio::time::timeout(HEALTHCHECK_TIMEOUT, ask(address)).await;
     let complaint = match verdict {
         Ok(Ok(StatusCode::OK)) => return ExitCode::SUCCESS,
-        Ok(Ok(status)) => format!("/health answered {status}"),
-        Ok(Err(error)) => format!("/health cannot be asked: {error}"),
-        Err(_) => "/health did not answer in time".to_owned(),
+        Ok(Ok(status)) => format!("http://{address}/health answered {status}"),
+        Ok(Err(error)) => format!("http://{address}/health cannot be asked: {error}"),
+        Err(_) => format!("http://{address}/health did not answer in time"),
     };
     let _ = writeln!(std::io::stderr(), "{complaint}");
     ExitCode::FAILURE

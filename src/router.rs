@@ -87,7 +87,7 @@ pub fn api(state: AppState) -> Router {
         .merge(plain(sign_in()).route_layer(from_fn_with_state(state.limits.clone(), limits::by_address)))
         .merge(plain(users()).route_layer(from_fn_with_state(state.clone(), authenticate)))
         .merge(pages::routes(&description))
-        .fallback(async || ApiError::new(Code::NotFound).with_detail("There is no such route."))
+        .fallback(async || ApiError::new(Code::NotFound).with_detail("There is no such route: see /docs."))
         .layer(layers)
         .with_state(state)
 }

@@ -419,7 +419,7 @@ fn tagged(version: u64, mut response: Response) -> Response {
 }
 
 fn no_such_counter() -> ApiError {
-    ApiError::new(Code::NotFound).with_detail("There is no such counter.")
+    ApiError::new(Code::NotFound).with_detail("There is no such counter: its first next makes it, or a PUT.")
 }
 
 fn mismatch() -> ApiError {

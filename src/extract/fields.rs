@@ -74,6 +74,12 @@ impl Fields {
 
     /// Reads a form (application/x-www-form-urlencoded).
     pub fn from_form(bytes: &[u8]) -> Result<Self, ApiError> {
+        // As `curl -d` sends JSON. Read as a form, all of it would be the name of one field, which the answer would repeat: a
+        // password in it as well.
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            let detail = "The body looks like JSON, and Content-Type says that it is a form: send application/json, as curl --json does.";
+            return Err(ApiError::new(Code::MalformedBody).with_detail(detail));
+        }
         let pairs = pairs(bytes).map_err(|detail| ApiError::new(Code::MalformedBody).with_detail(detail))?;
         Self::new(pairs.into_iter().map(|(name, value)| (name, Member::Text(value))).collect())
     }
@@ -287,6 +293,16 @@ mod tests {
         assert!(email.is_none() && password.is_none());
         let names: Vec<_> = fields.finish::<()>(None).unwrap_err().into_fields().into_iter().map(|f| f.field).collect();
         assert_eq!(names, ["x", "email", "password", "x", "x"]);
+    }
+
+    #[test]
+    fn json_that_came_as_a_form_is_not_repeated() {
+        for json in [r#"{"password":"correct horse"}"#, "\n { \"password\": \"correct horse"] {
+            let error = Fields::from_form(json.as_bytes()).err().expect("it is no form");
+            assert_eq!(error.code(), Code::MalformedBody);
+            let told = format!("{error:?}");
+            assert!(told.contains("application/json") && !told.contains("horse"), "{told}");
+        }
     }
 
     #[test]

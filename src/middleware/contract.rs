@@ -61,7 +61,9 @@ impl Contract {
         let query = query.map_err(|fault| malformed(fault.into()))?;
         for (i, (name, _)) in query.iter().enumerate() {
             if !parameters.contains(name) {
-                return Err(malformed(format!("{name:?} is not a parameter of this call.")));
+                let known = parameters.iter().map(String::as_str).filter(|known| *known != "token").collect::<Vec<_>>();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(malformed(format!("{name:?} is not a parameter of this call, which has {known}.")));
             }
             if query[..i].iter().any(|(earlier, _)| earlier == name) {
                 return Err(malformed(format!("{name:?} must come once.")));

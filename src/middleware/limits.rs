@@ -121,8 +121,11 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         ];
         let headers =
             texts.into_iter().filter_map(|(name, text)| Some((name, HeaderValue::from_str(&text).ok()?))).collect();
-        let refused =
-            wait.map(|wait| ApiError::new(Code::RateLimited).with_retry_after(wait.max(Duration::from_secs(1))));
+        let refused = wait.map(|wait| {
+            let wait = wait.max(Duration::from_secs(1));
+            let detail = format!("Repeat after {} s, as `Retry-After` says.", wait.as_secs_f64().ceil());
+            ApiError::new(Code::RateLimited).with_retry_after(wait).with_detail(detail)
+        });
         Standing { headers, refused }
     }
 }
@@ -148,9 +151,12 @@ mod tests {
         assert_eq!(first.headers[POLICY], "\"default\";q=2;w=60");
         assert_eq!(first.headers[LIMIT], "\"default\";r=1;t=30");
         assert!(limiter.check(&1).refused.is_none());
-        let refused = limiter.check(&1).refused.unwrap().into_response();
+        let refused = limiter.check(&1).refused.unwrap();
+        let told = format!("{refused:?}");
+        let refused = refused.into_response();
         let after: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
         assert!((1..=30).contains(&after), "{after}");
+        assert!(told.contains(&format!("Repeat after {after} s")), "{told}");
         assert!(limiter.check(&2).refused.is_none(), "somebody else is refused");
     }
 }

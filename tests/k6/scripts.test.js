@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
-import { run } from './runtime/run.js';
+import { EXIT, run } from './runtime/run.js';
 import { Cluster } from './support/cluster.js';
 import { ROOT } from './support/processes.js';
 import { startProxy } from './support/proxy.js';
@@ -139,6 +139,15 @@ describe('where the service is well', () => {
 
   it('they leave nothing behind', async () => {
     assert.deepEqual(Object.values(await cluster.leftovers()).filter((count) => count > 0), []);
+  });
+});
+
+describe('where nobody answers', () => {
+  it('load says so, and where', async () => {
+    // The port is one that the system gives to nobody.
+    const outcome = await runScript('load', { ...LOAD, BASE_URL: 'http://127.0.0.1:1' });
+    assert.equal(outcome.code, EXIT.exception, told(outcome));
+    assert.match(told(outcome), /nobody answers at http:\/\/127\.0\.0\.1:1: is the service running/);
   });
 });
 
