@@ -151,7 +151,8 @@ function answer(call, response, trace) {
  */
 export function tellWrong(what, answer) {
   wrong.add(1);
-  console.error(`wrong: ${what}; answered ${answer.status} ${JSON.stringify(answer.body)}, trace ${answer.trace}`);
+  const answered = answer.status === 0 ? 'there was no answer' : `answered ${answer.status} ${JSON.stringify(answer.body)}`;
+  console.error(`wrong: ${what}; ${answered}, trace ${answer.trace}`);
 }
 
 let turns = 0;

@@ -99,7 +99,7 @@ function inText(result, more) {
   const { script, passed, thresholds, checks } = result;
   const failed = thresholds.filter(({ ok }) => !ok).length;
   const lines = ['', `${script}: ${passed ? 'passed' : `FAILED, ${failed} of ${thresholds.length} thresholds`}`, ''];
-  lines.push(...more, ...rates(result), '', ...routes(result), '');
+  lines.push(`  against ${result.settings.BASE_URL}`, ...more, ...rates(result), '', ...routes(result), '');
   lines.push(
     ...thresholds.map(
       ({ metric, expression, ok, value }) =>
