@@ -57,7 +57,7 @@ macro_rules! codes {
 
 codes! {
     MalformedBody = "malformed_body" 400, "The body cannot be read",
-        "The body is no JSON (or form) at all: a syntax error, text after the end, or nothing.";
+        "The body is no JSON (or form) at all: a syntax error, text after the end, nothing, or JSON that Content-Type calls a form.";
     MalformedQuery = "malformed_query" 400, "The query string cannot be read",
         "A parameter is unknown or repeated, or its encoding is broken.";
     ConflictingTokens = "conflicting_tokens" 400, "Two different tokens",

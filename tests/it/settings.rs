@@ -122,6 +122,7 @@ async fn healthcheck_asks_the_running_service() {
     service.kill9();
     let gone = ask.run().await;
     assert_eq!(gone.code, Some(1), "{gone:?}");
+    assert!(gone.stderr.contains(&service.address().to_string()), "{gone:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
