@@ -29,6 +29,7 @@ const NOT_PRIMARY: &str = "not_primary";
 pub(super) const TRANSACTION: &str = "transaction";
 const INVALID_RESPONSE: &str = "invalid_response";
 const MAX_TIME: &str = "max_time";
+const UNKNOWN_NAME: &str = "the server's name could not be resolved";
 /// The word of [`Cause::timeout`].
 const TIMEOUT: &str = "timeout";
 
@@ -120,9 +121,13 @@ fn cause(error: &Error) -> Cause {
             }
         }
         ErrorKind::ServerSelection { .. } => Cause::new(SERVER_SELECTION, "no server of the set takes writes"),
+        // A name that is not known is of no kind of the standard library's: it has these words, and "uncategorized error" else.
+        ErrorKind::Io(io) if io.to_string().starts_with("failed to lookup address") => {
+            Cause::new(NETWORK, UNKNOWN_NAME)
+        }
         ErrorKind::Io(io) => Cause::new(NETWORK, io.kind().to_string()),
         ErrorKind::ConnectionPoolCleared { .. } => Cause::new(NETWORK, "the server stopped answering"),
-        ErrorKind::DnsResolve { .. } => Cause::new(NETWORK, "the name of the servers could not be resolved"),
+        ErrorKind::DnsResolve { .. } => Cause::new(NETWORK, UNKNOWN_NAME),
         ErrorKind::Authentication { .. } => Cause::new(AUTHENTICATION, "the server refused the credentials"),
         ErrorKind::InvalidTlsConfig { .. } => Cause::new("tls", "the TLS settings are wrong"),
         ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) | ErrorKind::BsonSerialization(_) => {
@@ -165,6 +170,7 @@ fn kind_of(code: i32, error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::net::ToSocketAddrs as _;
 
     use mongodb::bson::{self, doc};
 
@@ -187,6 +193,14 @@ mod tests {
 
     fn unknown(error: &StoreError) -> bool {
         matches!(error, StoreError::OutcomeUnknown(_))
+    }
+
+    #[test]
+    fn a_name_that_nobody_knows_is_told_and_not_repeated() {
+        // Nobody ever knows one of these (RFC 6761).
+        let error: Error = ("db1.invalid", 27017).to_socket_addrs().unwrap_err().into();
+        let told = classify(&error, Effect::None).to_string();
+        assert!(told.ends_with(UNKNOWN_NAME) && !told.contains("db1"), "{told}");
     }
 
     #[test]
