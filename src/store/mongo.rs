@@ -1,11 +1,12 @@
 //! The real store: a MongoDB replica set, written with `w: majority, j: true` and read from its primary.
 //!
-//! `commit.rs` does batches, `transaction.rs` is what they are made of, `error.rs` says what a failure may have done,
-//! `documents.rs` and `schema.rs` say what is stored. Every command passes through `call.rs`, which gives it its
-//! deadline, its span and its comment.
+//! `connect.rs` reaches the servers, `commit.rs` does batches, `transaction.rs` is what they are made of, `error.rs` says what
+//! a failure may have done, `documents.rs` and `schema.rs` say what is stored. Every command passes through `call.rs`, which
+//! gives it its deadline, its span and its comment.
 
 mod call;
 mod commit;
+mod connect;
 mod counters;
 mod deadline;
 mod documents;
@@ -20,19 +21,14 @@ mod transaction;
 mod turns;
 mod users;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mongodb::bson::doc;
-use mongodb::error::ErrorKind;
-use mongodb::event::EventHandler;
-use mongodb::options::{
-    Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
-};
-use mongodb::{Client, Collection, Database};
-use secrecy::{ExposeSecret, SecretString};
+use mongodb::options::ConnectionString;
+use secrecy::SecretString;
 use tokio::sync::{OnceCell, Semaphore};
 use tracing::Instrument as _;
 
@@ -42,36 +38,18 @@ use super::{
     StoreError, TokenHash, Unlinked, User,
 };
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
+pub use connect::check_uri;
+use connect::{Connection, HEARTBEAT, MAX_POOL_SIZE, patience};
 use deadline::{Deadline, Repeats};
-use documents::Stored;
-use error::Effect;
 use events::Events;
 use turns::Turns;
 
-/// How the service names itself to the servers.
-const APP_NAME: &str = "counter-api";
 /// The value of `db.system.name`.
 const SYSTEM: &str = "mongodb";
-/// Connections of the pool, where the connection string names no other number.
-const MAX_POOL_SIZE: u32 = 32;
-/// Those of them that are left to commits and pings. The alert CounterApiPoolSaturated reckons with this number.
+/// Connections of the pool that are left to commits and pings. The alert CounterApiPoolSaturated reckons with this number.
 const RESERVED_CONNECTIONS: u32 = 8;
-/// How often each server is asked what it is; it answers at once when that changes.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How often the pools' numbers are looked through for what no event tells.
-const REFRESH_PERIOD: Duration = Duration::from_secs(1);
 /// What a command belongs to that concerns no collection.
 const NO_COLLECTION: &str = "";
-
-/// Parses a connection string without connecting. The error says what would be right and shows nothing of the string, for that
-/// holds a password.
-pub fn check_uri(uri: &SecretString) -> Result<ConnectionString, &'static str> {
-    ConnectionString::parse(uri.expose_secret()).map_err(|_| {
-        "is not a MongoDB connection string: it must look like \
-         mongodb://[user:password@]host[:port][,host[:port]]/[authentication database][?options], \
-         with every special character of the user and the password in percent-encoding"
-    })
-}
 
 /// How a [`MongoStore`] finds its servers and what it does there.
 #[derive(Debug)]
@@ -118,19 +96,6 @@ struct Operations {
     turns: Turns,
     /// What the driver tells of its servers and connections.
     events: Arc<Events>,
-}
-
-/// The driver's handles, made by the first `prepare`.
-struct Connection {
-    client: Client,
-    database: Database,
-}
-
-impl Connection {
-    /// The collection of these documents.
-    fn collection<T: Stored>(&self) -> Collection<T> {
-        self.database.collection(T::COLLECTION)
-    }
 }
 
 impl MongoStore {
@@ -213,118 +178,6 @@ impl Operations {
     fn repeats(&self, deadline: Deadline) -> Repeats {
         Repeats::new(deadline, patience(self.timeout))
     }
-
-    /// The driver's handles, once the store is prepared.
-    fn connection(&self) -> Result<&Connection, StoreError> {
-        self.connection
-            .get()
-            .filter(|_| self.prepared.load(Ordering::Acquire))
-            .ok_or_else(|| StoreError::Unavailable(Cause::new("not_prepared", "the store has not been prepared yet")))
-    }
-
-    async fn prepare(&self) -> Result<(), PrepareError> {
-        let connection = self.connect().await?;
-        self.make_schema(connection).await?;
-        // It waits for no primary by itself; after the schema's commands there is one.
-        let _ = tokio::time::timeout(self.timeout, connection.client.warm_connection_pool()).await;
-        self.prepared.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    async fn connect(&self) -> Result<&Connection, PrepareError> {
-        self.connection
-            .get_or_try_init(|| async {
-                // Resolves the names of a mongodb+srv:// string, which is why it is not done in `new`.
-                let options = ClientOptions::parse(self.uri.clone()).await.map_err(|error| cannot_connect(&error))?;
-                let mut options = adapt(options, self.timeout);
-                self.probe(options.clone()).await?;
-                let (of_pools, of_servers) = (self.events.clone(), self.events.clone());
-                options.sdam_event_handler = Some(EventHandler::callback(move |event| of_servers.of_servers(event)));
-                options.cmap_event_handler = Some(EventHandler::callback(move |event| of_pools.of_pool(event)));
-                let connection = self.open(options)?;
-                tokio::spawn(refresh(Arc::downgrade(&self.events)));
-                Ok(connection)
-            })
-            .await
-    }
-
-    /// Asks the servers whether they will do, over one connection of its own: a pool that fills itself would report the
-    /// refusal of the credentials as a connection that broke.
-    async fn probe(&self, mut options: ClientOptions) -> Result<(), PrepareError> {
-        options.min_pool_size = Some(0);
-        // A server that is never reached is told of, and why; but not that the probe takes its leave of all of them.
-        let (events, leaving) = (self.events.clone(), Arc::new(AtomicBool::new(false)));
-        let has_left = leaving.clone();
-        options.sdam_event_handler = Some(EventHandler::callback(move |event| {
-            if !has_left.load(Ordering::Acquire) {
-                events.of_servers(event);
-            }
-        }));
-        let connection = self.open(options)?;
-        let fit = self.check_servers(&connection).await;
-        leaving.store(true, Ordering::Release);
-        let _ = tokio::time::timeout(self.timeout, connection.client.shutdown().immediate(true)).await;
-        fit
-    }
-
-    fn open(&self, options: ClientOptions) -> Result<Connection, PrepareError> {
-        let client = Client::with_options(options).map_err(|error| cannot_connect(&error))?;
-        Ok(Connection { database: client.database(&self.database), client })
-    }
-}
-
-/// Keeps the pools' numbers up to date as long as there is a store.
-async fn refresh(events: Weak<Events>) {
-    loop {
-        tokio::time::sleep(REFRESH_PERIOD).await;
-        let Some(events) = events.upgrade() else { return };
-        events.refresh();
-    }
-}
-
-/// What does not depend on any server is refused for good, a name that cannot be resolved is not.
-fn cannot_connect(error: &mongodb::error::Error) -> PrepareError {
-    match *error.kind {
-        ErrorKind::DnsResolve { .. } => PrepareError::NotYet(error::classify(error, Effect::None)),
-        ErrorKind::InvalidTlsConfig { .. } => {
-            PrepareError::Refused("The TLS options or files that the MongoDB connection string names are wrong.".into())
-        }
-        _ => PrepareError::Refused(
-            "The options of the MongoDB connection string do not fit together or are unknown.".into(),
-        ),
-    }
-}
-
-/// How long the driver waits for a server or a connection: well below an operation's deadline, for a command that was
-/// never sent has a definite outcome, and one that is cut off by the deadline does not.
-fn patience(timeout: Duration) -> Duration {
-    (timeout / 2).min(Duration::from_secs(2))
-}
-
-/// Sets what the promises rest on, whatever the connection string says, and time-outs in seconds where the driver's are
-/// up to 30.
-fn adapt(mut options: ClientOptions, timeout: Duration) -> ClientOptions {
-    let patience = patience(timeout);
-    options.app_name = Some(APP_NAME.to_owned());
-    // wtimeout: or else the server would go on waiting for a majority that is gone, long after we have given up.
-    let majority = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(timeout).build();
-    options.write_concern = Some(majority);
-    #[cfg(feature = "mutants")]
-    if mutant::is(mutant::W1) {
-        options.write_concern = Some(WriteConcern::nodes(1));
-    }
-    options.read_concern = Some(ReadConcern::majority());
-    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
-    options.retry_writes = Some(true);
-    options.retry_reads = Some(true);
-    options.server_selection_timeout = Some(patience);
-    options.connect_timeout = Some(patience);
-    // A server that came back is seen within about this time.
-    options.heartbeat_freq = Some(HEARTBEAT);
-    // A pool that is never empty, so that no call pays for a connection; and room for reads beside the few writes.
-    options.min_pool_size = options.min_pool_size.or(Some(4));
-    options.max_pool_size = options.max_pool_size.or(Some(MAX_POOL_SIZE));
-    options
 }
 
 #[async_trait]
@@ -449,49 +302,19 @@ mod tests {
     use super::*;
     use crate::domain::CounterValue;
 
-    fn store(uri: &str) -> Result<MongoStore, &'static str> {
-        MongoStore::new(MongoSettings {
-            uri: &SecretString::from(uri),
+    #[tokio::test]
+    async fn a_store_that_is_not_prepared_says_so() {
+        let settings = MongoSettings {
+            uri: &SecretString::from("mongodb://127.0.0.1:1/"),
             database: "thinkific_challenge".into(),
             rules: Rules { initial_value: CounterValue::default(), counters_per_user: 10 },
             timeout: Duration::from_secs(5),
             linearizable_reads: true,
             comment: true,
-        })
-    }
-
-    #[test]
-    fn a_wrong_connection_string_is_not_repeated_in_the_error() {
-        for uri in [
-            "mongodb://ada:s3cret@",
-            "s3cret",
-            "mongodb://ada:s3cret@host/?tls=s3cret",
-            "mongodb://ada:s3@cret@host/",
-            "mongodb://host/?w=majority&readPreference=s3cret",
-        ] {
-            let error = store(uri).err().unwrap();
-            assert!(!error.contains("cret") && !error.contains("ada"), "{error}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_store_that_is_not_prepared_says_so() {
-        let store = store("mongodb://127.0.0.1:1/").unwrap();
+        };
+        let store = MongoStore::new(settings).unwrap();
         assert_eq!(store.ping().await.unwrap_err().kind(), "not_prepared");
         assert_eq!(store.user(UserId::generate()).await.unwrap_err().kind(), "not_prepared");
         store.close().await;
-    }
-
-    #[tokio::test]
-    async fn the_connection_string_cannot_weaken_the_promises() {
-        let uri = "mongodb://h/?w=1&journal=false&retryWrites=false&readPreference=secondary&readConcernLevel=local";
-        let options = adapt(ClientOptions::parse(uri).await.unwrap(), Duration::from_millis(500));
-        let write_concern = options.write_concern.unwrap();
-        assert_eq!(write_concern.w, Some(Acknowledgment::Majority));
-        assert_eq!(write_concern.journal, Some(true));
-        assert_eq!(options.retry_writes, Some(true));
-        assert_eq!(options.read_concern, Some(ReadConcern::majority()));
-        assert_eq!(options.selection_criteria, Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)));
-        assert_eq!(options.server_selection_timeout, Some(Duration::from_millis(250)));
     }
 }

@@ -6,9 +6,10 @@ use tokio::time::timeout_at;
 
 use super::super::StoreError;
 use super::super::instrumented::traceparent;
+use super::Operations;
+use super::connect::Connection;
 use super::deadline::Deadline;
 use super::error::{self, Effect};
-use super::{Connection, Operations};
 
 impl Operations {
     /// Runs one command. `command` is given the comment that it is to bear, where there is one. The driver has no

@@ -10,8 +10,9 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document, doc};
 
 use super::super::StoreError;
+use super::connect::APP_NAME;
 use super::error::Effect;
-use super::{APP_NAME, NO_COLLECTION, Operations};
+use super::{NO_COLLECTION, Operations};
 use crate::metrics;
 
 /// How long a commit may take before it is asked what holds it up.

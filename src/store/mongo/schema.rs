@@ -10,10 +10,11 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::{CommitQuorum, IndexOptions};
 
 use super::super::{Cause, PrepareError, StoreError};
+use super::connect::Connection;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, KeyDocument, LoginDocument, Stored, UserDocument};
 use super::error::{AUTHENTICATION, Effect, UNAUTHORIZED};
-use super::{Connection, NO_COLLECTION, Operations};
+use super::{NO_COLLECTION, Operations};
 use crate::domain::CounterValue;
 
 /// The server's code for a collection that somebody else made in the meantime.

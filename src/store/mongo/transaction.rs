@@ -15,10 +15,11 @@ use mongodb::{ClientSession, Collection};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::{Cause, StoreError};
+use super::connect::Connection;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, Stored};
 use super::error::{self, Effect};
-use super::{Connection, NO_COLLECTION, Operations};
+use super::{NO_COLLECTION, Operations};
 
 /// How long the server keeps a transaction that nobody ends, unless it is told otherwise.
 const LIFETIME: Duration = Duration::from_secs(60);
