@@ -1,4 +1,4 @@
-//! Metrics: every one is written once, in `catalogue.rs`, and recorded by the functions of `record.rs`.
+//! Metrics: every one is written once, in `catalogue.rs`, and recorded by the functions of `record/`.
 //!
 //! Nothing else in the crate names a metric (`clippy.toml` sees to it). Names are OpenTelemetry's semantic conventions
 //! (v1.44) in Prometheus' spelling; what is ours alone begins with `counter_api_`. Labels are bounded by construction:
@@ -90,11 +90,6 @@ fn start_at_zero() {
 /// Registers a problem's code at zero.
 pub fn problem_at_zero(code: &'static str) {
     counter!(PROBLEMS.name, "code" => code).increment(0);
-}
-
-/// Registers a route's answers of one status at zero.
-pub fn route_at_zero(method: &'static str, route: &str, status: u16, error_type: &'static str) {
-    register_http_duration(method, route, status, error_type);
 }
 
 /// Registers a limited route's count of refusals at zero.
