@@ -18,7 +18,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::auth::token::Keyring;
+use crate::auth::keyring::Keyring;
 use crate::domain::CounterValue;
 pub use catalogue::{SETTINGS, Setting, reference};
 pub use oauth::{Dialect, OauthConfig, ProviderConfig};

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, Method};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
-use crate::auth::token::sha256_hex;
+use crate::auth::sha256_hex;
 use crate::domain::{CounterId, CounterName, IdempotencyKey, UserId};
 use crate::error::{ApiError, Code};
 use crate::state::{AppState, Deadline};

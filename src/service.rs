@@ -10,8 +10,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::admin::{self, Admin};
+use crate::auth::keyring::Keyring;
 use crate::auth::oauth::Providers;
-use crate::auth::token::{Keyring, Tokens};
+use crate::auth::token::Tokens;
 use crate::config::{AuthConfig, Config, HttpConfig, KeySource, StoreConfig, StoreTarget};
 use crate::lifecycle::{Lifecycle, StopSignals};
 use crate::router;

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::openapi::problems;
 use crate::auth::oauth::{Provider, flow};
-use crate::auth::token::sha256_hex;
+use crate::auth::sha256_hex;
 use crate::domain::ProviderName;
 use crate::error::{ApiError, Code};
 use crate::extract::AuthUser;

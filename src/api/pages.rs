@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
 
-use crate::auth::token::sha256_hex;
+use crate::auth::sha256_hex;
 use crate::error::{ApiError, Code};
 
 /// Declares files of `src/ui`.

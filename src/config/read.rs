@@ -11,7 +11,7 @@ use super::{
     AuthConfig, Config, HttpConfig, KeySource, LimitsConfig, LogFormat, OtlpProtocol, Sources, StoreConfig,
     StoreTarget, TelemetryConfig, parse, read_secret_file,
 };
-use crate::auth::token::Keyring;
+use crate::auth::keyring::Keyring;
 use crate::store::mongo::check_uri;
 
 /// OpenTelemetry's own variables that the service heeds; the SDK reads the rest by itself.

@@ -8,8 +8,9 @@ use tokio::runtime::Handle;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::auth::keyring::Keyring;
 use crate::auth::oauth::Providers;
-use crate::auth::token::{Keyring, Tokens};
+use crate::auth::token::Tokens;
 use crate::config::{Config, Sources};
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 use crate::lifecycle::Lifecycle;

@@ -84,7 +84,7 @@ pub fn secret() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::token::Keyring;
+    use crate::auth::keyring::Keyring;
 
     fn tokens() -> Tokens {
         let keys = Keyring::parse(&format!("k1:{}", "s".repeat(32)).into()).unwrap();
