@@ -7,6 +7,7 @@ mod catalogue;
 mod oauth;
 mod parse;
 mod read;
+mod telemetry;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -24,6 +25,7 @@ pub use catalogue::{SETTINGS, Setting, reference};
 pub use oauth::{Dialect, OauthConfig, ProviderConfig};
 pub use parse::{Rate, duration as parse_duration, secure_url};
 use read::Reader;
+pub use telemetry::{LogFormat, OtlpProtocol, TelemetryConfig};
 
 /// Everything that can be set, parsed.
 #[derive(Debug)]
@@ -146,52 +148,6 @@ pub struct LimitsConfig {
     pub auth: Option<Rate>,
     /// Proxies whose word about the client's address is believed.
     pub trusted_proxies: Vec<IpNet>,
-}
-
-/// Logs and traces.
-#[derive(Debug, Clone)]
-pub struct TelemetryConfig {
-    /// An EnvFilter.
-    pub log_filter: String,
-    /// JSON, or pretty, or as the terminal says.
-    pub log_format: LogFormat,
-    /// Whether metrics are kept.
-    pub metrics: bool,
-    /// How traces leave; nothing: not at all.
-    pub traces: Option<OtlpProtocol>,
-    /// Spans that may wait for their export.
-    pub span_queue: usize,
-    /// How log records leave beside standard output; nothing: not at all.
-    pub logs: Option<OtlpProtocol>,
-    /// Log records that may wait for their export.
-    pub log_queue: usize,
-    /// Whether the environment names the service.
-    pub service_name_is_set: bool,
-    /// Whether the environment tells this instance from others.
-    pub instance_id_is_set: bool,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Pretty,
-    /// Pretty on a terminal, else JSON.
-    Auto,
-}
-
-/// How traces and log records leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OtlpProtocol {
-    /// OTLP over gRPC; with TLS where the endpoint is https.
-    Grpc {
-        /// Whether the endpoint is https.
-        tls: bool,
-    },
-    /// OTLP over HTTP with protobuf bodies.
-    HttpProtobuf,
 }
 
 /// What is wrong with the settings: each fault names its setting and what would be right.

@@ -3,34 +3,14 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use axum::http::Uri;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::catalogue::*;
 use super::{
-    AuthConfig, Config, HttpConfig, KeySource, LimitsConfig, LogFormat, OtlpProtocol, Sources, StoreConfig,
-    StoreTarget, TelemetryConfig, parse, read_secret_file,
+    AuthConfig, Config, HttpConfig, KeySource, LimitsConfig, Sources, StoreConfig, StoreTarget, parse, read_secret_file,
 };
 use crate::auth::keyring::Keyring;
 use crate::store::mongo::check_uri;
-
-/// OpenTelemetry's own variables that the service heeds; the SDK reads the rest by itself.
-const OTEL_DISABLED: &str = "OTEL_SDK_DISABLED";
-const OTEL_TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
-const OTEL_LOGS_EXPORTER: &str = "OTEL_LOGS_EXPORTER";
-const OTEL_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-const OTEL_TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-const OTEL_LOGS_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT";
-const OTEL_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
-const OTEL_TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
-const OTEL_LOGS_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL";
-const OTEL_SPAN_QUEUE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
-const OTEL_LOG_QUEUE: &str = "OTEL_BLRP_MAX_QUEUE_SIZE";
-const OTEL_SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
-const OTEL_RESOURCE: &str = "OTEL_RESOURCE_ATTRIBUTES";
-
-/// What the SDK lets wait for its export where nothing else is said.
-const QUEUE: usize = 2048;
 
 /// Reads one setting after another.
 pub(super) struct Reader<'a> {
@@ -76,34 +56,11 @@ impl<'a> Reader<'a> {
         let drain_delay = self.get(&DRAIN_DELAY, |t| parse::duration(t, "0s", "5m"));
         let drain_timeout = self.get(&DRAIN_TIMEOUT, |t| parse::duration(t, "0s", "10m"));
         let comment = self.get(&MONGODB_COMMENT, |t| parse::one_of(t, &[("on", true), ("off", false)]));
-        let metrics = self.get(&METRICS, |t| parse::one_of(t, &[("on", true), ("off", false)]));
-        let log_filter = self.get(&LOG, parse::log_filter);
-        let log_format = self.get(&LOG_FORMAT, |t| {
-            parse::one_of(t, &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("pretty", LogFormat::Pretty)])
-        });
-        let traces = match self.foreign(OTEL_TRACES_EXPORTER).as_deref() {
-            Some("none") => Some(None),
-            _ => self.otlp(OTEL_TRACES_ENDPOINT, OTEL_TRACES_PROTOCOL),
-        };
-        let logs = match self.foreign(OTEL_LOGS_EXPORTER).as_deref() {
-            Some("otlp") => self.otlp(OTEL_LOGS_ENDPOINT, OTEL_LOGS_PROTOCOL),
-            _ => Some(None),
-        };
+        let telemetry = self.telemetry();
         let oauth = self.oauth();
         let target = self.target(store_url, database, linearizable_reads, comment);
         let keys = self.keys(jwt_keys, target.as_ref());
 
-        let telemetry = TelemetryConfig {
-            log_filter: log_filter?,
-            log_format: log_format?,
-            metrics: metrics?,
-            traces: traces?,
-            span_queue: self.foreign(OTEL_SPAN_QUEUE).and_then(|size| size.parse().ok()).unwrap_or(QUEUE),
-            logs: logs?,
-            log_queue: self.foreign(OTEL_LOG_QUEUE).and_then(|size| size.parse().ok()).unwrap_or(QUEUE),
-            service_name_is_set: self.foreign(OTEL_SERVICE_NAME).is_some() || self.resource_names("service.name"),
-            instance_id_is_set: self.resource_names("service.instance.id"),
-        };
         Some(Config {
             http: HttpConfig {
                 listen: listen?,
@@ -127,7 +84,7 @@ impl<'a> Reader<'a> {
             auth: AuthConfig { keys: keys?, issuer: issuer?, audience: audience?, token_ttl: token_ttl? },
             oauth: oauth?,
             limits: LimitsConfig { per_token: per_token?, auth: auth_rate?, trusted_proxies: trusted_proxies? },
-            telemetry,
+            telemetry: telemetry?,
             warnings: Vec::new(),
             shown: Vec::new(),
         })
@@ -181,44 +138,6 @@ impl<'a> Reader<'a> {
                 None
             }
         }
-    }
-
-    /// How a signal leaves: by its own variables, or else by those of all signals.
-    fn otlp(&mut self, own_endpoint: &str, own_protocol: &str) -> Option<Option<OtlpProtocol>> {
-        let first = |names: [&str; 2]| {
-            names.into_iter().find_map(|name| self.foreign(name).map(|value| (name.to_owned(), value)))
-        };
-        let endpoint = first([own_endpoint, OTEL_ENDPOINT]);
-        let protocol = first([own_protocol, OTEL_PROTOCOL]);
-        let off = self.foreign(OTEL_DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let (Some((name, endpoint)), false) = (endpoint, off) else { return Some(None) };
-        let fits = endpoint.parse::<Uri>().is_ok_and(|uri| uri.authority().is_some() && uri.scheme().is_some());
-        if !fits {
-            // Not repeated: it can hold credentials.
-            self.fault_of(format!("{name} must be a URL such as http://127.0.0.1:4318"));
-        }
-        match protocol {
-            None => Some(Some(OtlpProtocol::HttpProtobuf)),
-            Some((_, protocol)) if protocol == "http/protobuf" => Some(Some(OtlpProtocol::HttpProtobuf)),
-            Some((_, protocol)) if protocol == "grpc" => {
-                Some(Some(OtlpProtocol::Grpc { tls: endpoint.starts_with("https:") }))
-            }
-            Some((name, _)) => {
-                self.fault_of(format!("{name} must be grpc or http/protobuf"));
-                None
-            }
-        }
-    }
-
-    fn resource_names(&self, attribute: &str) -> bool {
-        let attributes = self.foreign(OTEL_RESOURCE).unwrap_or_default();
-        attributes.split(',').any(|pair| pair.split('=').next().is_some_and(|name| name.trim() == attribute))
-    }
-
-    /// A variable that is not ours.
-    fn foreign(&self, name: &str) -> Option<String> {
-        let value = self.sources.environment.get(OsStr::new(name))?;
-        value.to_str().filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
     /// What is set: by flag, or else by the environment.
