@@ -1,22 +1,25 @@
 //! Counters: take numbers, read, set, list, delete. Each user has one named `default`, and those that it names.
 
+mod schema;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
-use utoipa::{IntoParams, ToSchema};
 
 use super::openapi::problems;
-use crate::domain::{CounterName, CounterValue, Timestamp};
+use crate::domain::{CounterName, CounterValue};
 use crate::error::{ApiError, Code};
-use crate::extract::fields::Fields;
-use crate::extract::{AuthUser, CounterCall, IfMatch, Payload, Query, Received};
+use crate::extract::{AuthUser, CounterCall, IfMatch, Query, Received};
 use crate::sequencer::CallError;
 use crate::state::AppState;
-use crate::store::{Action, Answer, Op, Outcome};
+use crate::store::{Action, Answer, NamedCounter, Op, Outcome};
+pub use schema::{
+    ConditionParam, CountParam, CounterPage, CounterRow, Current, KeyParam, NameParam, NewValue, PageParams, Taken,
+    WasSet,
+};
 
 /// The most numbers that one call can take.
 const MAX_COUNT: u32 = 10_000;
@@ -25,165 +28,6 @@ const MAX_COUNT: u32 = 10_000;
 const PAGE: (u32, u32) = (100, 1_000);
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-
-/// The name of a counter in the path.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct NameParam {
-    /// The counter's name. It is made at its first use.
-    #[param(rename = "name", value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", min_length = 1, max_length = 64, example = "orders")]
-    _name: (),
-}
-
-/// How many numbers to take.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct CountParam {
-    /// Take this many at once, as one contiguous block. Where it is sent, the answer tells the block.
-    #[param(rename = "count", value_type = Option<u32>, minimum = 1, maximum = 10_000, example = 5)]
-    _count: (),
-}
-
-/// The idempotency key of a call.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub struct KeyParam {
-    /// A call that is repeated with the same key, within 24 hours, is done once and answered the same
-    /// (draft-ietf-httpapi-idempotency-key-header). 1 to 255 visible ASCII characters, bare or as a quoted string.
-    #[param(
-        rename = "Idempotency-Key", value_type = String, required = false, example = "order-4711",
-        pattern = r#"^(?:[!#-~][!-~]{0,254}|"(?:[!#-\[\]-~]|\\["\\]){1,255}")$"#
-    )]
-    _key: (),
-}
-
-/// The condition of a set.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-pub struct ConditionParam {
-    /// Set only if the counter still has this ETag (RFC 9110 section 13.1.1).
-    #[param(rename = "If-Match", value_type = String, required = false, example = "\"17\"",
-        pattern = r#"^\*$|^(?:W/)?"[!#-~]*"(?: *, *(?:W/)?"[!#-~]*")*$"#)]
-    _if_match: (),
-}
-
-/// Which page of the list.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-pub struct PageParams {
-    /// How many counters, 100 where it is not sent.
-    #[param(rename = "limit", value_type = Option<u32>, minimum = 1, maximum = 1_000, example = 100)]
-    _limit: (),
-    /// `next` of the page before.
-    #[param(rename = "cursor", value_type = String, required = false, pattern = "^[A-Za-z0-9_-]{2,86}$")]
-    _cursor: (),
-}
-
-/// The numbers that were taken: one, or a block where `count` was sent.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[schema(example = json!({"counter": "default", "value": 43, "previous": 42}))]
-pub enum Taken {
-    /// One number.
-    One {
-        /// The counter's name.
-        #[schema(value_type = String)]
-        counter: CounterName,
-        /// The number: it is the caller's.
-        #[schema(value_type = u64, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-        value: CounterValue,
-        /// What the counter stood at before.
-        #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-        previous: CounterValue,
-    },
-    /// A block: `first` to `last`, both included.
-    Block {
-        /// The counter's name.
-        #[schema(value_type = String)]
-        counter: CounterName,
-        /// The first number.
-        #[schema(value_type = u64, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-        first: CounterValue,
-        /// The last number.
-        #[schema(value_type = u64, minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-        last: CounterValue,
-        /// How many they are.
-        #[schema(minimum = 1, maximum = 10_000)]
-        count: u32,
-        /// What the counter stood at before.
-        #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-        previous: CounterValue,
-    },
-}
-
-/// What a counter stands at.
-#[derive(Serialize, ToSchema)]
-#[schema(example = json!({"counter": "default", "value": 43}))]
-pub struct Current {
-    /// The counter's name.
-    #[schema(value_type = String)]
-    counter: CounterName,
-    /// The number handed out last, or set.
-    #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    value: CounterValue,
-}
-
-/// What to set a counter to.
-#[derive(ToSchema)]
-#[schema(example = json!({"current": 1000}))]
-pub struct NewValue {
-    /// The next number will be one more.
-    #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    current: CounterValue,
-}
-
-impl Payload for NewValue {
-    const FORM: bool = true;
-
-    fn parse(fields: &mut Fields) -> Option<Self> {
-        Some(Self { current: fields.counter_value("current")? })
-    }
-}
-
-/// A counter that was set.
-#[derive(Serialize, ToSchema)]
-#[schema(example = json!({"counter": "default", "value": 1000, "previous": 43}))]
-pub struct WasSet {
-    /// The counter's name.
-    #[schema(value_type = String)]
-    counter: CounterName,
-    /// What it stands at now.
-    #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    value: CounterValue,
-    /// What it stood at before.
-    #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    previous: CounterValue,
-}
-
-/// A page of a user's counters, in the order of their names.
-#[derive(Serialize, ToSchema)]
-#[schema(example = json!({
-    "counters": [{"name": "default", "value": 43, "updated_at": "2026-11-25T09:00:00Z"}], "next": null
-}))]
-pub struct CounterPage {
-    counters: Vec<CounterRow>,
-    /// The `cursor` of the next page; null where this is the last.
-    next: Option<String>,
-}
-
-/// A counter in a list.
-#[derive(Serialize, ToSchema)]
-pub struct CounterRow {
-    /// The counter's name.
-    #[schema(value_type = String)]
-    name: CounterName,
-    /// What it stands at.
-    #[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    value: CounterValue,
-    /// When it was written last.
-    #[schema(value_type = String, format = DateTime)]
-    updated_at: Timestamp,
-}
 
 problems!(TakeProblems: AUTHENTICATED, KEYED, CounterExhausted, QuotaReached);
 problems!(SetProblems: AUTHENTICATED, BODY, KEYED, QuotaReached, PreconditionFailed);
@@ -370,7 +214,7 @@ pub async fn list(
     let more = counters.len() > limit;
     counters.truncate(limit);
     let next = counters.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(last.name.as_str()));
-    let row = |named: crate::store::NamedCounter| CounterRow {
+    let row = |named: NamedCounter| CounterRow {
         name: named.name,
         value: named.counter.value,
         updated_at: named.counter.updated_at,
