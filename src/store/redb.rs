@@ -4,6 +4,7 @@
 //! caller's deadline is kept beside it: `claim.rs` says who decides what became of a write whose caller gave up.
 
 mod claim;
+mod counters;
 mod error;
 mod file;
 mod handle;
@@ -12,6 +13,7 @@ mod recovery;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod users;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -172,14 +174,14 @@ impl Store for RedbStore {
         let mut ops = batch.groups.iter().flat_map(|group| &group.ops);
         if ops.all(|op| op.action == Action::Read && op.key.is_none()) {
             // It needs no turn, and no disk that takes writes.
-            return self.read("get", COUNTERS, move |txn| tables::read_all(txn, &batch, rules)).await;
+            return self.read("get", COUNTERS, move |txn| counters::read_all(txn, &batch, rules)).await;
         }
-        self.write("commit", COUNTERS, move |txn| tables::commit(txn, &batch, rules)).await
+        self.write("commit", COUNTERS, move |txn| counters::commit(txn, &batch, rules)).await
     }
 
     async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError> {
         let id = id.clone();
-        self.read("get", COUNTERS, move |txn| tables::counter(txn, &id)).await
+        self.read("get", COUNTERS, move |txn| counters::counter(txn, &id)).await
     }
 
     async fn counters(
@@ -189,22 +191,22 @@ impl Store for RedbStore {
         limit: usize,
     ) -> Result<Vec<NamedCounter>, StoreError> {
         let after = after.cloned();
-        self.read("list", COUNTERS, move |txn| tables::counters(txn, user, after.as_ref(), limit)).await
+        self.read("list", COUNTERS, move |txn| counters::counters(txn, user, after.as_ref(), limit)).await
     }
 
     async fn delete_counter(&self, id: &CounterId) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.write("delete", COUNTERS, move |txn| tables::delete_counter(txn, &id)).await
+        self.write("delete", COUNTERS, move |txn| counters::delete_counter(txn, &id)).await
     }
 
     async fn create_user(&self, user: &NewUser) -> Result<(), StoreError> {
         let user = user.clone();
-        self.write("insert", USERS, move |txn| tables::create_user(txn, &user)).await
+        self.write("insert", USERS, move |txn| users::create_user(txn, &user)).await
     }
 
     async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
         let email = email.clone();
-        self.read("get", USERS, move |txn| tables::user_by_email(txn, &email)).await
+        self.read("get", USERS, move |txn| users::user_by_email(txn, &email)).await
     }
 
     async fn user_by_identity(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
@@ -237,20 +239,20 @@ impl Store for RedbStore {
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        self.read("get", USERS, move |txn| tables::user(txn, id)).await
+        self.read("get", USERS, move |txn| users::user(txn, id)).await
     }
 
     async fn record_token(&self, id: UserId, token: &TokenHash) -> Result<Option<u64>, StoreError> {
         let token = token.clone();
-        self.write("update", USERS, move |txn| tables::record_token(txn, id, token)).await
+        self.write("update", USERS, move |txn| users::record_token(txn, id, token)).await
     }
 
     async fn revoke_tokens(&self, id: UserId) -> Result<Option<u64>, StoreError> {
-        self.write("update", USERS, move |txn| tables::revoke_tokens(txn, id)).await
+        self.write("update", USERS, move |txn| users::revoke_tokens(txn, id)).await
     }
 
     async fn delete_user(&self, id: UserId) -> Result<bool, StoreError> {
-        self.write("delete", USERS, move |txn| tables::delete_user(txn, id)).await
+        self.write("delete", USERS, move |txn| users::delete_user(txn, id)).await
     }
 
     /// Waits for what is under way, but not beyond the deadline.

@@ -1,17 +1,13 @@
 //! Identities at providers of sign-ins, and logins that wait for their one-time code.
 
-use ::redb::{ReadTransaction, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use ::redb::{ReadTransaction, ReadableTable, TableHandle, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::handle::Verdict;
-use super::tables::{USERS, corrupt, decode, encode, find_user, update_user, user};
+use super::tables::{IDENTITIES, LOGINS, USERS, corrupt, decode, encode};
+use super::users::{find_user, update_user, user};
 use crate::domain::{Email, Identity, ProviderName, Timestamp, UserId};
 use crate::store::{Login, LoginHash, MAX_TRIES, StoreError, Unlinked, User};
-
-/// By issuer and subject: the user id.
-pub(super) const IDENTITIES: TableDefinition<(&str, &str), &str> = TableDefinition::new("users_by_issuer");
-/// By the hash of a one-time code: [`LoginRecord`] as JSON. There are as many as people sign in within its time.
-pub(super) const LOGINS: TableDefinition<&str, &[u8]> = TableDefinition::new("oauth_logins");
 
 /// A login as it stands in the file, under the hash of its code.
 #[derive(Serialize, Deserialize)]

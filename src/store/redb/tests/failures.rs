@@ -66,8 +66,8 @@ async fn a_file_of_the_layout_before_is_brought_up() {
     users.insert(ada.to_string().as_str(), record.as_bytes()).unwrap();
     drop(users);
     txn.open_table(tables::META).unwrap().insert("layout", 1).unwrap();
-    txn.delete_table(logins::IDENTITIES).unwrap();
-    txn.delete_table(logins::LOGINS).unwrap();
+    txn.delete_table(tables::IDENTITIES).unwrap();
+    txn.delete_table(tables::LOGINS).unwrap();
     txn.commit().unwrap();
     drop(database);
 
