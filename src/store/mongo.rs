@@ -1,8 +1,8 @@
 //! The real store: a MongoDB replica set, written with `w: majority, j: true` and read from its primary.
 //!
-//! `connect.rs` reaches the servers, `commit.rs` does batches, `transaction.rs` is what they are made of, `error.rs` says what
-//! a failure may have done, `documents.rs` and `schema.rs` say what is stored. Every command passes through `call.rs`, which
-//! gives it its deadline, its span and its comment.
+//! `connect.rs` reaches the servers, `commit.rs` does batches, `takes.rs` the simplest of them, `transaction.rs` is what the
+//! others are made of, `error.rs` says what a failure may have done, `documents.rs` and `schema.rs` say what is stored. Every
+//! command passes through `call.rs`, which gives it its deadline, its span and its comment.
 
 mod call;
 mod commit;
@@ -17,6 +17,7 @@ mod logins;
 mod mutant;
 mod orphans;
 mod schema;
+mod takes;
 mod transaction;
 mod turns;
 mod users;
