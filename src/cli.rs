@@ -120,7 +120,7 @@ fn reference(what: &str) -> String {
 fn errors() -> String {
     let mut text = String::from(
         "# Errors\n\n\
-         <!-- Printed by `counter-api reference errors`; change src/error.rs, then `make reference`. -->\n\n\
+         <!-- Printed by `counter-api reference errors`; change src/error/catalogue.rs, then `make reference`. -->\n\n\
          Every error is a problem (RFC 9457, `application/problem+json`) with `type`, `title`, `status`, `detail`, `code` and\n\
          `trace_id`; `errors` names fields. Switch on `code`. The `type` is `https://counter-api.dev/problems/<code>`.\n\n\
          | status | code | title | when, and what to do |\n|---|---|---|---|\n",
