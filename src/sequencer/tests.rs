@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::domain::{CounterName, CounterValue, Email, Identity, ProviderName, UserId};
+use crate::domain::{CounterName, CounterValue, Email, Identity, ProviderName, Timestamp, UserId};
 use crate::store::plan::Known;
 use crate::store::{
-    Counter, Key, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, TokenHash, Unlinked, User,
+    Batch, Counter, Key, Login, LoginHash, LoginUse, NamedCounter, NewUser, Outcome, PrepareError, Rules, TokenHash,
+    Unlinked, User,
 };
 
 const RULES: Rules = Rules { initial_value: CounterValue::new(0).unwrap(), counters_per_user: 100 };

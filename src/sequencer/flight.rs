@@ -1,0 +1,196 @@
+//! Flights: how a batch gathers the calls that wait, goes to the store, and comes back with their answers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use opentelemetry::trace::TraceContextExt;
+use tokio::sync::oneshot;
+use tracing::{Instrument, Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::queue::{self, Departure};
+use super::{Call, CallError, Shared};
+use crate::domain::{CounterId, Timestamp};
+use crate::metrics::{self, CommitOutcome};
+use crate::store::{Answer, Batch, Group, Op, Outcome, StoreError};
+
+/// How often a flight that is about to depart lets other tasks go first, as long as that brings further calls.
+const GATHERINGS: usize = 16;
+
+/// A flight that is about to depart. It is cancelled where the task that has it ends early.
+pub(super) struct Boarding(pub(super) Option<Arc<Shared>>);
+
+impl Boarding {
+    /// Claims the calls that leave now.
+    fn close(mut self) -> Option<(Flight, Batch, Vec<Vec<Caller>>)> {
+        let shared = self.0.take()?;
+        let mut queue = shared.lock();
+        let departure = queue.depart();
+        let counters: Vec<_> = departure.iter().map(|(counter, _)| counter.clone()).collect();
+        // There may be more than this one has room for.
+        shared.dispatch(queue);
+        if counters.is_empty() {
+            return None;
+        }
+        let (batch, callers) = seat(departure);
+        Some((Flight { shared, kind: queue::Flight::Whole, counters }, batch, callers))
+    }
+}
+
+impl Drop for Boarding {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            // Nothing boards in its place: it happens only in a runtime that is shutting down.
+            shared.lock().cancel();
+        }
+    }
+}
+
+/// Gathers the calls that are about to come, and leaves with them.
+pub(super) async fn depart(shared: Arc<Shared>, boarding: Boarding) {
+    // Every task that can run goes first: each connection that has a request brings its call. That takes microseconds where
+    // there is nothing to do, and makes one batch of many small ones where there is much. A batch that is full already does
+    // not wait for that: in an overload, thousands of tasks can run.
+    let mut waiting = 0;
+    for _ in 0..GATHERINGS {
+        if shared.lock().waiting() >= queue::MAX_BATCH {
+            break;
+        }
+        tokio::task::yield_now().await;
+        let before = std::mem::replace(&mut waiting, shared.lock().waiting());
+        if waiting <= before {
+            break;
+        }
+    }
+    if let Some((flight, batch, callers)) = boarding.close() {
+        fly(flight, batch, callers).await;
+    }
+}
+
+fn seat(departure: Departure<Call>) -> (Batch, Vec<Vec<Caller>>) {
+    let (mut groups, mut callers) = (Vec::with_capacity(departure.len()), Vec::with_capacity(departure.len()));
+    for (counter, calls) in departure {
+        let (ops, group_callers) = calls.into_iter().map(Caller::split).unzip();
+        groups.push(Group { counter, ops });
+        callers.push(group_callers);
+    }
+    (Batch { groups, now: Timestamp::now() }, callers)
+}
+
+/// What is left of a call once its operation has gone into a batch.
+struct Caller {
+    answer: oneshot::Sender<Result<Answer, CallError>>,
+    keyed: bool,
+    span: Option<Span>,
+}
+
+impl Caller {
+    fn split(call: Call) -> (Op, Self) {
+        metrics::queue_wait(call.since.elapsed());
+        drop(call.wait);
+        let keyed = call.op.key.is_some();
+        (call.op, Self { answer: call.answer, keyed, span: call.span })
+    }
+}
+
+/// One batch under way. However it ends, even in a panic, its counters are free again afterwards.
+struct Flight {
+    shared: Arc<Shared>,
+    kind: queue::Flight,
+    counters: Vec<CounterId>,
+}
+
+impl Flight {
+    /// Takes the counters from `at` on into a flight of their own.
+    fn split_off(&mut self, at: usize) -> Self {
+        let kind = self.shared.lock().split();
+        Self { shared: self.shared.clone(), kind, counters: self.counters.split_off(at) }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        queue.land(self.kind, std::mem::take(&mut self.counters));
+        self.shared.dispatch(queue);
+    }
+}
+
+fn launch(flight: Flight, batch: Batch, callers: Vec<Vec<Caller>>) {
+    let runtime = flight.shared.runtime.clone();
+    runtime.spawn(fly(flight, batch, callers));
+}
+
+async fn fly(mut flight: Flight, mut batch: Batch, mut callers: Vec<Vec<Caller>>) {
+    let (result, outcome) = loop {
+        let calls = callers.iter().map(Vec::len).sum::<usize>();
+        let held = metrics::commit_in_flight();
+        metrics::commit_started(u32::try_from(calls).unwrap_or(u32::MAX));
+        let span = commit_span(&callers, calls);
+        let started = Instant::now();
+        let result = flight.shared.store.commit(&batch).instrument(span).await;
+        let splits = matches!(result, Err(StoreError::Conflict(_))) && batch.groups.len() > 1;
+        let outcome = match &result {
+            Ok(_) => CommitOutcome::Committed,
+            Err(StoreError::OutcomeUnknown(_)) => CommitOutcome::Unknown,
+            Err(_) if splits => CommitOutcome::Split,
+            Err(_) => CommitOutcome::Refused,
+        };
+        metrics::commit_ended(outcome, started.elapsed());
+        drop(held);
+        if !splits {
+            break (result, outcome);
+        }
+        let half = batch.groups.len() / 2;
+        let other = Batch { groups: batch.groups.split_off(half), ..batch };
+        let (other_flight, other_callers) = (flight.split_off(half), callers.split_off(half));
+        launch(other_flight, other, other_callers);
+    };
+    // The counters are free before their callers hear of it: whoever calls again at once is not held up.
+    drop(flight);
+    match result {
+        Ok(answers) => {
+            for (caller, answer) in callers.into_iter().flatten().zip(answers.into_iter().flatten()) {
+                count(&answer);
+                // A caller that has gone away is not told.
+                let _ = caller.answer.send(Ok(answer));
+            }
+        }
+        Err(error) => {
+            let calls = callers.iter().map(Vec::len).sum::<usize>();
+            tracing::warn!(%error, calls, outcome = outcome.as_str(), "a commit failed");
+            for caller in callers.into_iter().flatten() {
+                let error = match &error {
+                    // What a keyed call conflicts with until its deadline is the first call with its key.
+                    StoreError::Conflict(_) if caller.keyed => CallError::KeyInFlight,
+                    error => error.clone().into(),
+                };
+                let _ = caller.answer.send(Err(error));
+            }
+        }
+    }
+}
+
+fn count(answer: &Answer) {
+    match answer.outcome {
+        _ if answer.replayed => metrics::idempotent_replay(),
+        Outcome::Taken { first, last } => metrics::numbers_issued(last.get() - first.get() + 1),
+        _ => {}
+    }
+}
+
+/// The commit's span: a child of the first sampled call that it serves, linked to and from the others.
+fn commit_span(callers: &[Vec<Caller>], calls: usize) -> Span {
+    let span = info_span!(parent: None, "commit", counter_api.batch.size = i64::try_from(calls).unwrap_or(i64::MAX), otel.kind = "internal");
+    let mut sampled = callers.iter().flatten().filter_map(|caller| caller.span.as_ref());
+    if let Some(first) = sampled.next() {
+        // It fails only for a span that was entered already, which this one was not.
+        let _ = span.set_parent(first.context());
+    }
+    let own = span.context().span().span_context().clone();
+    for other in sampled {
+        span.add_link(other.context().span().span_context().clone());
+        other.add_link(own.clone());
+    }
+    span
+}
