@@ -1,26 +1,19 @@
-//! Metrics: they equal what clients counted, callers cannot make them grow, and they tell what happens to the database.
+//! Metrics: they equal what clients counted, and tell of the database, of the process and of accounts.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+mod failover;
+mod growth;
 
-use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
-use rand::{Rng, SeedableRng as _};
-use tokio::task::JoinSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::support::client::{PASSWORD, User, credentials, unique_email};
+use crate::support::client::{PASSWORD, credentials, unique_email};
 use crate::support::eventually;
-use crate::support::mongod::ReplicaSet;
-use crate::support::plot::{self, Row};
 use crate::support::prometheus::Scrape;
 use crate::support::raw::Connection;
 use crate::support::service::{Service, http_client};
-use crate::support::stores::{Kind, Store};
+use crate::support::stores::Kind;
 
 const DURATION: &str = "http_server_request_duration_seconds";
-
-/// Sample lines that one replica shows at most, as docs/metrics.md promises.
-const CEILING: usize = 4_000;
 
 /// Clients that hang up in the middle of a login.
 const HANGING_UP: u64 = 20;
@@ -144,149 +137,6 @@ async fn metrics_equal_what_clients_counted() {
     assert_eq!(scrape.sum("http_server_active_requests", &[]), 0.0);
 }
 
-/// Sends requests that nobody would, and some that somebody might.
-async fn fuzz(service: &Service, users: &[User], seed: u64, requests: usize) {
-    const WORKERS: u64 = 16;
-    let document = http_client().get(service.url("/openapi.json")).send().await.unwrap();
-    let document: serde_json::Value = document.json().await.unwrap();
-    let paths: Vec<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
-    let mut workers = JoinSet::new();
-    for worker in 0..WORKERS {
-        let (base, paths, users) = (service.url(""), paths.clone(), users.to_vec());
-        workers.spawn(async move {
-            let mut random = StdRng::seed_from_u64(seed * WORKERS + worker);
-            let http = http_client();
-            for _ in 0..requests / usize::try_from(WORKERS).unwrap() {
-                let request = random_request(&mut random, &http, &base, &paths, &users);
-                // A request that the client's own library refuses to send is none.
-                let _ = http.execute(request).await;
-            }
-        });
-    }
-    workers.join_all().await;
-}
-
-fn random_request(
-    random: &mut StdRng,
-    http: &reqwest::Client,
-    base: &str,
-    paths: &[String],
-    users: &[User],
-) -> reqwest::Request {
-    let word = |random: &mut StdRng| -> String {
-        let length = random.random_range(1..20);
-        (0..length).map(|_| char::from(random.random_range(b'!'..b'~'))).filter(|c| !"#?/\\%".contains(*c)).collect()
-    };
-    let methods = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "BREW", "PROPFIND"];
-    let method = reqwest::Method::from_bytes(methods.choose(random).unwrap().as_bytes()).unwrap();
-    let path = match random.random_range(0..10) {
-        0 => format!("/{}", word(random)),
-        1 => format!("/v1/{}", word(random)),
-        2 => format!("/v1/counters/{}/{}", word(random), word(random)),
-        _ => paths.choose(random).unwrap().replace("{name}", &word(random)),
-    };
-    let query = match random.random_range(0..6) {
-        0 => format!("?{}={}", word(random), word(random)),
-        1 => format!("?count={}", random.random_range(-5..20_000)),
-        2 => format!("?limit={}&cursor={}", random.random_range(-5..2_000), word(random)),
-        _ => String::new(),
-    };
-    let mut url: reqwest::Url = base.parse().unwrap();
-    url.set_path(&path);
-    url.set_query(query.strip_prefix('?'));
-    let mut request = http.request(method, url);
-    // Who logs out or leaves would take the token from the rest.
-    let stays = !path.ends_with("logout") && !path.ends_with("me");
-    match random.random_range(0..4) {
-        0 => request = request.header("authorization", word(random)),
-        1 => request = request.header("authorization", format!("Bearer {}", word(random))),
-        2 | 3 if stays => {
-            request = request.header("authorization", format!("Bearer {}", users.choose(random).unwrap().token))
-        }
-        _ => {}
-    }
-    for name in ["accept", "content-type", "if-match", "idempotency-key", "traceparent", "x-request-id", "x-other"] {
-        if random.random_bool(0.15) {
-            request = request.header(name, word(random));
-        }
-    }
-    if random.random_bool(0.5) {
-        request = request.header("content-type", "application/json");
-    }
-    match random.random_range(0..6) {
-        0 => request.body(word(random)),
-        1 => request.body(format!("{{\"current\": {}}}", random.random_range(-5..1_000_000))),
-        2 => request.body(format!("{{\"email\": {:?}, \"password\": {:?}}}", word(random), word(random))),
-        3 => request.body("x".repeat(20_000)),
-        _ => request,
-    }
-    .build()
-    .unwrap()
-}
-
-/// How many sample lines each family has.
-fn by_family(lines: &BTreeSet<String>) -> BTreeMap<&str, usize> {
-    let mut families = BTreeMap::new();
-    for line in lines {
-        let name = line.split('{').next().unwrap();
-        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-        *families.entry(family).or_default() += 1;
-    }
-    families
-}
-
-/// The service's own documents are no part of the contract.
-fn is_document(route: &str) -> bool {
-    ["/", "/docs", "/openapi.json", "/favicon.ico", "/ui/{part}"].contains(&route)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn callers_cannot_make_metrics_grow() {
-    let settings = [("COUNTER_COUNTERS_PER_USER", "1000000"), ("COUNTER_RATE_LIMIT", "100/s")];
-    let service = Service::fresh(Kind::Mongodb, &settings).await;
-    let client = service.client().await;
-    let users = [client.register().await, client.register().await];
-    fuzz(&service, &users, 1, 5_000).await;
-    let series = async || -> BTreeSet<String> {
-        let scrape = Scrape::of(&service).await;
-        scrape.samples().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
-    };
-    let before = series().await;
-    fuzz(&service, &users, 2, 5_000).await;
-    let after = series().await;
-    assert!(after.len() <= CEILING, "{} sample lines: {:?}", after.len(), by_family(&after));
-    // What a caller can add is an answer that the contract declares and that nobody got before; nothing else.
-    let paths = client.contract().document()["paths"].as_object().unwrap();
-    let is_declared = |line: &str| {
-        let (route, method) = (label(line, "http_route"), label(line, "http_request_method"));
-        let status = label(line, "http_response_status_code");
-        match paths.get(route) {
-            Some(path) => {
-                // HEAD is GET without its body.
-                let answers = &path[method.replace("HEAD", "GET").to_lowercase()]["responses"];
-                answers.get(status).is_some() || (method, status) == ("_OTHER", "405")
-            }
-            None => matches!((route, status), ("unmatched", "400" | "404" | "405" | "431")) || is_document(route),
-        }
-    };
-    for line in after.iter().filter(|line| line.starts_with(DURATION)) {
-        assert!(is_declared(line), "an answer that no contract knows: {line}");
-    }
-    let others = |all: &BTreeSet<String>| all.iter().filter(|line| !line.starts_with(DURATION)).cloned().collect();
-    let (before, others): (BTreeSet<String>, BTreeSet<String>) = (others(&before), others(&after));
-    assert_eq!(others.difference(&before).collect::<Vec<_>>(), Vec::<&String>::new(), "a new series");
-    let mut times = Vec::new();
-    for _ in 0..5 {
-        let began = Instant::now();
-        Scrape::of(&service).await;
-        times.push(began.elapsed());
-    }
-    let best = times.iter().min().unwrap();
-    eprintln!("{} sample lines after 10,000 random requests; the fastest of five scrapes took {best:?}", after.len());
-    // On a build that is not optimised; with a release build it is a tenth of that.
-    assert!(*best < Duration::from_millis(100), "{times:?}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn pools_servers_and_the_process_are_seen() {
     let service = Service::fresh(Kind::Mongodb, &[]).await;
@@ -329,111 +179,6 @@ async fn metrics_can_be_switched_off() {
     let service = Service::fresh(Kind::Redb, &[("COUNTER_METRICS", "off")]).await;
     assert_eq!(service.client().await.register().await.next().await, 1);
     assert_eq!(http_client().get(service.admin_url("/metrics")).send().await.unwrap().status(), 404);
-}
-
-/// What one scrape says of a failover.
-struct Moment {
-    at: Duration,
-    primaries: f64,
-    unknown: f64,
-    served: f64,
-    failed: f64,
-    queue: f64,
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_death_of_the_primary_is_told_by_metrics_alone() {
-    let mut set = ReplicaSet::start(3).await;
-    let service = Service::on(&Store::in_mongodb(&set.uri()), &[]).await;
-    let user = service.client().await.register().await;
-    user.next().await;
-    let mut callers = JoinSet::new();
-    for _ in 0..8 {
-        let user = user.clone();
-        callers.spawn(async move {
-            loop {
-                user.post("/v1/next").send().await;
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-    }
-    let began = Instant::now();
-    let mut story: Vec<Moment> = Vec::new();
-    let mut killed = None;
-    let mut dead = String::new();
-    while began.elapsed() < Duration::from_secs(60) {
-        let scrape = Scrape::of(&service).await;
-        let servers = |kind| scrape.sum("counter_api_db_servers", &[("type", kind)]);
-        let answers = |status| {
-            scrape
-                .sum(&format!("{DURATION}_count"), &[("http_route", "/v1/next"), ("http_response_status_code", status)])
-        };
-        let at = began.elapsed();
-        story.push(Moment {
-            at,
-            primaries: servers("primary"),
-            unknown: servers("unknown"),
-            served: answers("200"),
-            failed: answers("503"),
-            queue: scrape.sum("counter_api_queue_depth", &[]),
-        });
-        if killed.is_none() && at > Duration::from_secs(3) {
-            let primary = set.primary().await;
-            dead = set.address(primary);
-            set.kill_member(primary);
-            killed = Some(began.elapsed());
-        }
-        let recovered = killed.is_some_and(|killed| {
-            let since = story.iter().filter(|moment| moment.at > killed);
-            let lost = since.clone().position(|moment| moment.primaries == 0.0);
-            lost.is_some_and(|lost| since.skip(lost).filter(|moment| moment.primaries == 1.0).count() > 15)
-        });
-        if recovered {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    callers.shutdown().await;
-    let killed = killed.unwrap();
-    let (before, after): (Vec<_>, Vec<_>) = story.iter().partition(|moment| moment.at < killed);
-    let last = after.last().unwrap();
-    assert!(before.iter().all(|moment| moment.primaries == 1.0 && moment.unknown == 0.0), "all is well before");
-    assert!(after.iter().any(|moment| moment.primaries == 0.0 && moment.unknown >= 1.0), "the primary is lost");
-    assert!(after.iter().any(|moment| moment.queue > 0.0), "calls wait for the election");
-    assert_eq!((last.primaries, last.unknown), (1.0, 1.0), "another one is elected, and the dead one is missed");
-    let scrape = Scrape::of(&service).await;
-    let of_dead = |metric| scrape.sum(metric, &[("db_client_connection_pool_name", dead.as_str())]);
-    assert_eq!((of_dead("db_client_connections"), of_dead("db_client_connection_pending_requests")), (0.0, 0.0));
-    assert!(of_dead("db_client_connection_create_time_seconds_count") >= 1.0, "there had been connections to {dead}");
-    assert!(scrape.sum("counter_api_db_topology_changes_total", &[]) >= 2.0);
-    assert!(scrape.sum("counter_api_db_heartbeat_failures_total", &[]) >= 1.0);
-    let lost = after.iter().find(|moment| moment.primaries == 0.0).unwrap();
-    assert!(last.served > lost.served, "calls are served again");
-    draw(&story, killed);
-}
-
-/// Draws the story where `make failover-plot` asks for it.
-fn draw(story: &[Moment], killed: Duration) {
-    #[expect(clippy::disallowed_methods, reason = "a switch of this test, no setting of the service")]
-    if std::env::var_os("PLOT").is_none() {
-        return;
-    }
-    let level = |value: fn(&Moment) -> f64| story.iter().map(|m| (m.at.as_secs_f64(), value(m))).collect();
-    let rate = |value: fn(&Moment) -> f64| {
-        let per_second =
-            |pair: &[Moment]| (value(&pair[1]) - value(&pair[0])) / (pair[1].at - pair[0].at).as_secs_f64();
-        story.windows(2).map(|pair| (pair[1].at.as_secs_f64(), per_second(pair))).collect()
-    };
-    let rows = [
-        Row { name: "counter_api_db_servers{type=\"primary\"}", points: level(|moment| moment.primaries) },
-        Row { name: "counter_api_db_servers{type=\"unknown\"}", points: level(|moment| moment.unknown) },
-        Row { name: "counter_api_queue_depth", points: level(|moment| moment.queue) },
-        Row { name: "answers 200 to POST /v1/next, a second", points: rate(|moment| moment.served) },
-        Row { name: "answers 503 to POST /v1/next, a second", points: rate(|moment| moment.failed) },
-    ];
-    let mark = (killed.as_secs_f64(), "kill -9 of the primary");
-    let picture = plot::svg(&rows, mark);
-    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images/primary-killed.svg"), picture).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
