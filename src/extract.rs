@@ -3,6 +3,7 @@
 //! Nothing here trusts the framework's own rejections: each of them is a problem of the contract, and faults of fields are
 //! reported together, each with its name.
 
+pub mod client_address;
 pub mod fields;
 
 use std::time::{Duration, Instant};

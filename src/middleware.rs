@@ -2,7 +2,6 @@
 //! CORS, `contract` (methods, query, Accept), then for some routes `authenticate` and `limits`.
 
 pub mod authenticate;
-pub mod client_address;
 pub mod contract;
 pub mod deadline;
 pub mod limits;

@@ -12,10 +12,10 @@ use crate::auth::password::HashError;
 use crate::auth::token::{IssuedToken, TokenId};
 use crate::domain::{Email, Timestamp, UserId};
 use crate::error::{ApiError, Code};
+use crate::extract::client_address::ClientAddress;
 use crate::extract::fields::Fields;
 use crate::extract::{AuthUser, Payload, Received};
 use crate::metrics::{self, AuthKind, AuthOutcome};
-use crate::middleware::client_address::ClientAddress;
 use crate::state::{AppState, Deadline};
 use crate::store::{AccountKey, NewUser, StoreError, User};
 

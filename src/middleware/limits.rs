@@ -20,9 +20,9 @@ use governor::{Quota, RateLimiter};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::client_address::ClientAddress;
 use crate::config::{LimitsConfig, Rate};
 use crate::error::{ApiError, Code};
+use crate::extract::client_address::ClientAddress;
 use crate::metrics;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");

@@ -16,9 +16,9 @@ use tracing::{Instrument, Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use uuid::Uuid;
 
-use super::client_address::ClientAddress;
 use crate::domain::{CounterName, ProviderName, UserId};
 use crate::error::Reported;
+use crate::extract::client_address::ClientAddress;
 use crate::metrics::{self, HttpRequest};
 use crate::state::AppState;
 use crate::telemetry;
