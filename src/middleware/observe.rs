@@ -187,16 +187,16 @@ fn server_span(request: &Request, method: &'static str, route: Option<&str>, cli
     span
 }
 
-/// The path, unless it can hold anything: where no route matches, or where the name of a counter or a provider is none.
+/// The path, unless it can hold anything: where no route matches, where the name of a counter or a provider is none, and where
+/// the route has a parameter of another kind.
 fn harmless<'a>(route: &str, path: &'a str) -> Option<&'a str> {
-    let pairs = || route.split('/').zip(path.split('/'));
-    pairs()
-        .all(|(template, segment)| match template {
-            "{name}" => segment.parse::<CounterName>().is_ok(),
-            "{provider}" => segment.parse::<ProviderName>().is_ok(),
-            _ => true,
-        })
-        .then_some(path)
+    let mut pairs = route.split('/').zip(path.split('/'));
+    let is_harmless = pairs.all(|(template, segment)| match template {
+        "{name}" => segment.parse::<CounterName>().is_ok(),
+        "{provider}" => segment.parse::<ProviderName>().is_ok(),
+        _ => template == segment,
+    });
+    is_harmless.then_some(path)
 }
 
 /// A query string whose parameters keep the names that are ours and lose their values, but for numbers: anything else may be
@@ -261,6 +261,7 @@ mod tests {
         let (template, path) = ("/v1/oauth/{provider}/callback", "/v1/oauth/github/callback");
         assert_eq!(harmless(template, path), Some(path));
         assert_eq!(harmless(template, "/v1/oauth/ada@example.com/callback"), None);
+        assert_eq!(harmless("/ui/{part}", "/ui/ada@example.com"), None);
     }
 
     #[test]
