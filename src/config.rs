@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::auth::keyring::Keyring;
-use crate::domain::CounterValue;
+use crate::store::{Rules, mongo, redb};
 pub use catalogue::{SETTINGS, Setting, reference};
 pub use oauth::{Dialect, OauthConfig, ProviderConfig};
 pub use parse::{Rate, duration as parse_duration, secure_url};
@@ -79,10 +79,8 @@ pub struct StoreConfig {
     pub target: StoreTarget,
     /// Deadline of one operation, retries included.
     pub timeout: Duration,
-    /// What a new counter stands at.
-    pub initial_value: CounterValue,
-    /// How many counters a user may have.
-    pub counters_per_user: u64,
+    /// What operations on counters do.
+    pub rules: Rules,
     /// Calls that may wait for the store.
     pub max_queue: usize,
 }
@@ -109,8 +107,8 @@ impl StoreTarget {
     /// The value of `db.system.name`.
     pub fn system(&self) -> &'static str {
         match self {
-            Self::Redb(_) => "redb",
-            Self::MongoDb { .. } => "mongodb",
+            Self::Redb(_) => redb::SYSTEM,
+            Self::MongoDb { .. } => mongo::SYSTEM,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::server::{Bounds, Server};
 use crate::state::AppState;
 use crate::store::mongo::{MongoSettings, MongoStore};
 use crate::store::redb::RedbStore;
-use crate::store::{PrepareError, Rules, Store};
+use crate::store::{PrepareError, Store};
 use crate::telemetry::Telemetry;
 
 /// How long the store may take to let go.
@@ -90,7 +90,7 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
         lifecycle.clone(),
         config.http.clone(),
         &config.limits,
-        config.store.initial_value,
+        config.store.rules,
     );
     telemetry.keep_up();
     tokio::spawn(state.limits.clone().forget(background.clone()));
@@ -99,7 +99,7 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
     let preparing = prepare(store.clone());
     tokio::pin!(preparing);
     let mut prepared = false;
-    if store.system() == "redb" {
+    if matches!(config.store.target, StoreTarget::Redb(_)) {
         preparing.as_mut().await?;
         prepared = true;
     }
@@ -189,11 +189,10 @@ async fn bind(http: &HttpConfig) -> Result<(Server, Server), ServiceError> {
 }
 
 async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, ServiceError> {
-    let rules = Rules { initial_value: config.initial_value, counters_per_user: config.counters_per_user };
     let refused = |error: &dyn std::fmt::Display| ServiceError::Store(error.to_string());
     match &config.target {
         StoreTarget::Redb(path) => {
-            let (path, timeout) = (path.clone(), config.timeout);
+            let (path, rules, timeout) = (path.clone(), config.rules, config.timeout);
             let opened = tokio::task::spawn_blocking(move || RedbStore::open(&path, rules, timeout)).await;
             Ok(Arc::new(opened.map_err(|error| refused(&error))?.map_err(|error| refused(&error))?))
         }
@@ -201,7 +200,7 @@ async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, ServiceError> {
             let settings = MongoSettings {
                 uri,
                 database: database.clone(),
-                rules,
+                rules: config.rules,
                 timeout: config.timeout,
                 linearizable_reads: *linearizable_reads,
                 comment: *comment,

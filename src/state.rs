@@ -12,11 +12,10 @@ use crate::auth::password::Passwords;
 use crate::auth::session::Sessions;
 use crate::auth::token::Tokens;
 use crate::config::{HttpConfig, LimitsConfig};
-use crate::domain::CounterValue;
 use crate::lifecycle::Lifecycle;
 use crate::middleware::limits::Limits;
 use crate::sequencer::Sequencer;
-use crate::store::Store;
+use crate::store::{Rules, Store};
 
 /// The parts of the service, shared.
 #[derive(Clone)]
@@ -54,8 +53,8 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
     /// Deadlines and origins.
     pub http: HttpConfig,
-    /// What a counter that was never used stands at.
-    pub initial_value: CounterValue,
+    /// What operations on counters do.
+    pub rules: Rules,
 }
 
 /// When a request must have been answered.
@@ -76,7 +75,7 @@ impl AppState {
         lifecycle: Lifecycle,
         http: HttpConfig,
         limits: &LimitsConfig,
-        initial_value: CounterValue,
+        rules: Rules,
     ) -> Self {
         Self(Arc::new(Parts {
             sessions: Sessions::new(tokens.clone(), store.clone()),
@@ -90,7 +89,7 @@ impl AppState {
             oauth,
             lifecycle,
             http,
-            initial_value,
+            rules,
         }))
     }
 }

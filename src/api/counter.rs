@@ -130,7 +130,7 @@ pub async fn current_of_counter(State(state): State<AppState>, call: CounterCall
 async fn read(state: &AppState, call: CounterCall) -> Result<Response, ApiError> {
     let op = Op { action: Action::Read, key: None };
     let name = call.counter.name.clone();
-    let initial = state.initial_value;
+    let initial = state.rules.initial_value;
     let Outcome::Read(counter) = run(state, call, op).await?.outcome else { return Err(mismatch()) };
     let (value, version) = match counter {
         Some(counter) => (counter.value, counter.version),

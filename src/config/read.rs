@@ -10,6 +10,7 @@ use super::{
     AuthConfig, Config, HttpConfig, KeySource, LimitsConfig, Sources, StoreConfig, StoreTarget, parse, read_secret_file,
 };
 use crate::auth::keyring::Keyring;
+use crate::store::Rules;
 use crate::store::mongo::check_uri;
 
 /// Reads one setting after another.
@@ -77,8 +78,7 @@ impl<'a> Reader<'a> {
             store: StoreConfig {
                 target: target?,
                 timeout: store_timeout?,
-                initial_value: initial_value?,
-                counters_per_user: counters_per_user?,
+                rules: Rules { initial_value: initial_value?, counters_per_user: counters_per_user? },
                 max_queue: usize::try_from(max_queue?).ok()?,
             },
             auth: AuthConfig { keys: keys?, issuer: issuer?, audience: audience?, token_ttl: token_ttl? },

@@ -103,7 +103,7 @@ async fn a_panic_is_answered_counted_and_says_nothing_internal() {
         Lifecycle::default(),
         config.http,
         &config.limits,
-        config.store.initial_value,
+        config.store.rules,
     );
     let request = Request::get("/health").body(Body::empty()).unwrap();
     let response = api(state).oneshot(request).await.unwrap();

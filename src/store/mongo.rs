@@ -46,7 +46,7 @@ use events::Events;
 use turns::Turns;
 
 /// The value of `db.system.name`.
-const SYSTEM: &str = "mongodb";
+pub const SYSTEM: &str = "mongodb";
 /// Connections of the pool that are left to commits and pings. The alert CounterApiPoolSaturated reckons with this number.
 const RESERVED_CONNECTIONS: u32 = 8;
 /// What a command belongs to that concerns no collection.

@@ -37,6 +37,8 @@ use super::{
 };
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 
+/// The value of `db.system.name`.
+pub const SYSTEM: &str = "redb";
 const USERS: &str = "users";
 const COUNTERS: &str = "incremental_counter";
 const LOGINS: &str = "oauth_logins";
@@ -68,7 +70,7 @@ impl RedbStore {
             handle: Arc::new(handle),
             turn: Arc::default(),
             prepared: AtomicBool::new(false),
-            instrumented: Instrumented::new("redb", namespace),
+            instrumented: Instrumented::new(SYSTEM, namespace),
             rules,
             timeout,
         }
@@ -149,7 +151,7 @@ fn panicked() -> Cause {
 #[async_trait]
 impl Store for RedbStore {
     fn system(&self) -> &'static str {
-        "redb"
+        SYSTEM
     }
 
     /// One: redb has one writer, and a second batch would only wait for the first.
