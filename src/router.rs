@@ -178,9 +178,7 @@ fn cors(origins: &[String]) -> tower::util::Either<CorsLayer, tower::layer::util
 /// zero rather than nothing.
 fn series_at_zero(description: &OpenApi) {
     for (path, item) in &description.paths.paths {
-        let operations = [("GET", &item.get), ("POST", &item.post), ("PUT", &item.put), ("DELETE", &item.delete)];
-        for (method, operation) in operations {
-            let Some(operation) = operation else { continue };
+        for (method, operation) in openapi::operations(item) {
             drop(metrics::http_active(method));
             let success = operation.responses.responses.keys().find(|status| status.starts_with(['2', '3']));
             if let Some(status) = success.and_then(|status| status.parse().ok()) {

@@ -141,8 +141,8 @@ impl From<HashError> for ApiError {
     }
 }
 
-problems!(RegisterProblems: CREDENTIALS, EmailTaken, OutcomeUnknown);
-problems!(LoginProblems: CREDENTIALS, InvalidCredentials, OutcomeUnknown);
+problems!(RegisterProblems: OPEN, BODY, RateLimited, Overloaded, EmailTaken, OutcomeUnknown);
+problems!(LoginProblems: OPEN, BODY, RateLimited, Overloaded, InvalidCredentials, OutcomeUnknown);
 problems!(LogoutProblems: AUTHENTICATED, OutcomeUnknown);
 problems!(MeProblems: AUTHENTICATED);
 problems!(DeleteMeProblems: AUTHENTICATED, BODY, InvalidCredentials, Overloaded, OutcomeUnknown);

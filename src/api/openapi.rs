@@ -1,14 +1,14 @@
 //! The description of the API, made from the code: what `/openapi.json` serves and `middleware/contract.rs` holds requests to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{Content, ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
 
 use crate::error::{Code, FieldError, PROBLEM_JSON, Problem};
@@ -35,19 +35,6 @@ pub(super) const OPEN: &[Code] = &[Code::MalformedQuery, Code::NotAcceptable];
 pub(super) const BODY: &[Code] =
     &[Code::MalformedBody, Code::RequestTimeout, Code::BodyTooLarge, Code::UnsupportedMediaType, Code::InvalidField];
 
-/// What register, login and a one-time code can be refused for.
-pub(super) const CREDENTIALS: &[Code] = &[
-    Code::MalformedQuery,
-    Code::MalformedBody,
-    Code::RequestTimeout,
-    Code::BodyTooLarge,
-    Code::UnsupportedMediaType,
-    Code::InvalidField,
-    Code::NotAcceptable,
-    Code::RateLimited,
-    Code::Overloaded,
-];
-
 /// What a call that goes through the sequencer, and may have an idempotency key, can be refused for.
 pub(super) const KEYED: &[Code] = &[
     Code::InvalidField,
@@ -73,7 +60,6 @@ macro_rules! problems {
     (@push $codes:ident OPEN) => { $codes.extend(crate::api::openapi::OPEN) };
     (@push $codes:ident AUTHENTICATED) => { $codes.extend(crate::api::openapi::AUTHENTICATED) };
     (@push $codes:ident BODY) => { $codes.extend(crate::api::openapi::BODY) };
-    (@push $codes:ident CREDENTIALS) => { $codes.extend(crate::api::openapi::CREDENTIALS) };
     (@push $codes:ident KEYED) => { $codes.extend(crate::api::openapi::KEYED) };
     (@push $codes:ident $code:ident) => { $codes.push(crate::error::Code::$code) };
 }
@@ -184,17 +170,43 @@ pub fn finish(mut openapi: OpenApi) -> OpenApi {
             get.operation_id = post.map(|id| format!("{id}_by_get"));
         }
     }
+    let bodies = bodies(&openapi);
     let schemas = openapi.components.iter_mut().flat_map(|components| &mut components.schemas);
     for (name, schema) in schemas {
-        if let (true, RefOr::T(Schema::Object(body))) = (BODIES.contains(&name.as_str()), schema) {
+        if let (true, RefOr::T(Schema::Object(body))) = (bodies.contains(name), schema) {
             body.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         }
     }
     openapi
 }
 
-/// The schemas of request bodies.
-const BODIES: &[&str] = &["Credentials", "Confirmation", "NewValue", "SignInCode"];
+/// The names of the schemas that are bodies of requests.
+fn bodies(openapi: &OpenApi) -> BTreeSet<String> {
+    let operations = openapi.paths.paths.values().flat_map(operations);
+    let bodies = operations.filter_map(|(_, operation)| match &operation.request_body {
+        Some(RefOr::T(body)) => Some(body),
+        _ => None,
+    });
+    let name = |content: &RefOr<Content>| match content {
+        RefOr::T(Content { schema: Some(RefOr::Ref(schema)), .. }) => {
+            Some(schema.ref_location.rsplit('/').next()?.to_owned())
+        }
+        _ => None,
+    };
+    bodies.flat_map(|body| body.content.values()).filter_map(name).collect()
+}
+
+/// What can be done at a path, by method.
+pub fn operations(item: &PathItem) -> impl Iterator<Item = (&'static str, &Operation)> {
+    let all = [
+        ("GET", &item.get),
+        ("POST", &item.post),
+        ("PUT", &item.put),
+        ("DELETE", &item.delete),
+        ("PATCH", &item.patch),
+    ];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
 
 /// Does this operation take numbers, so that GET must not stand in for HEAD?
 pub fn takes_numbers(operation: &Operation) -> bool {

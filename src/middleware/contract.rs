@@ -14,7 +14,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
 use utoipa::openapi::{RefOr, path::Parameter};
 
-use crate::api::openapi::{is_browser_step, takes_numbers};
+use crate::api::openapi::{is_browser_step, operations, takes_numbers};
 use crate::error::{ApiError, Code};
 use crate::extract::Query;
 use crate::extract::fields::pairs;
@@ -22,7 +22,7 @@ use crate::extract::fields::pairs;
 /// The methods of each route, with the query parameters of each; nothing where any will do, as will any `Accept`.
 #[derive(Debug)]
 pub struct Contract {
-    routes: HashMap<String, HashMap<Method, Option<BTreeSet<String>>>>,
+    routes: HashMap<String, HashMap<&'static str, Option<BTreeSet<String>>>>,
 }
 
 impl Contract {
@@ -36,7 +36,7 @@ impl Contract {
     /// and its page) is read only.
     pub fn allow(&self, route: &str) -> String {
         let Some(methods) = self.routes.get(route) else { return "GET, HEAD".to_owned() };
-        let mut names: Vec<_> = methods.keys().map(Method::as_str).collect();
+        let mut names: Vec<_> = methods.keys().copied().collect();
         names.sort_unstable();
         names.join(", ")
     }
@@ -47,7 +47,7 @@ impl Contract {
             let reads = matches!(*request.method(), Method::GET | Method::HEAD);
             return if reads { Ok(Query::default()) } else { Err(refused()) };
         };
-        let parameters = methods.get(request.method()).ok_or_else(refused)?;
+        let parameters = methods.get(request.method().as_str()).ok_or_else(refused)?;
         if !route.starts_with("/v1/") {
             // A probe takes no parameters, and is asked all the same with whatever its monitor adds.
             return Ok(Query::default());
@@ -76,20 +76,12 @@ impl Contract {
     }
 }
 
-fn methods(item: &PathItem) -> HashMap<Method, Option<BTreeSet<String>>> {
-    let operations = [
-        (Method::GET, &item.get),
-        (Method::POST, &item.post),
-        (Method::PUT, &item.put),
-        (Method::DELETE, &item.delete),
-        (Method::PATCH, &item.patch),
-    ];
+fn methods(item: &PathItem) -> HashMap<&'static str, Option<BTreeSet<String>>> {
     let mut methods = HashMap::new();
-    for (method, operation) in operations {
-        let Some(operation) = operation else { continue };
+    for (method, operation) in operations(item) {
         let parameters = (!is_browser_step(operation)).then(|| query_parameters(operation));
-        if method == Method::GET && !takes_numbers(operation) && !is_browser_step(operation) {
-            methods.insert(Method::HEAD, parameters.clone());
+        if method == "GET" && !takes_numbers(operation) && !is_browser_step(operation) {
+            methods.insert("HEAD", parameters.clone());
         }
         methods.insert(method, parameters);
     }

@@ -55,7 +55,9 @@ impl Payload for SignInCode {
     }
 }
 
-problems!(TokenProblems: CREDENTIALS, SigninCodeInvalid, InvalidCredentials, LinkRequired, OutcomeUnknown);
+problems!(
+    TokenProblems: OPEN, BODY, RateLimited, Overloaded, SigninCodeInvalid, InvalidCredentials, LinkRequired, OutcomeUnknown
+);
 
 type Answer = (AppendHeaders<Option<(HeaderName, HeaderValue)>>, Json<SignedIn>);
 
