@@ -63,8 +63,7 @@ impl<T: Payload> FromRequest<AppState> for Received<T> {
     }
 }
 
-async fn read(body: Body) -> Result<Vec<u8>, ApiError> {
-    let mut body = body;
+async fn read(mut body: Body) -> Result<Vec<u8>, ApiError> {
     let too_large = body.size_hint().lower() > MAX_BODY as u64;
     let mut bytes = Vec::new();
     while !too_large && let Some(frame) = body.frame().await {

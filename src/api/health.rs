@@ -86,7 +86,10 @@ impl Prober {
             match answer {
                 Ok(Ok(())) => tracing::info!(latency_s = probe.latency.as_secs_f64(), "the store answers"),
                 Ok(Err(error)) => tracing::error!(%error, "the store does not answer"),
-                Err(_) => tracing::error!("the store does not answer within 2 s"),
+                Err(_) => {
+                    let timeout_s = PROBE_TIMEOUT.as_secs_f64();
+                    tracing::error!(timeout_s, "the store does not answer in time");
+                }
             }
         }
         *last = Some(probe);

@@ -31,7 +31,6 @@ use outbound::Outbound;
 
 /// The providers of this service.
 pub struct Providers {
-    public_url: String,
     /// Browsers speak to us through TLS.
     secure: bool,
     providers: Vec<Provider>,
@@ -131,7 +130,7 @@ impl Providers {
                 providers.push(Provider::new(provider, &public_url, outbound)?);
             }
         }
-        Ok(Self { secure: public_url.starts_with("https:"), public_url, providers })
+        Ok(Self { secure: public_url.starts_with("https:"), providers })
     }
 
     /// All of them, in the order of their names.
@@ -147,11 +146,6 @@ impl Providers {
     /// Do browsers speak to us through TLS, so that cookies can be bound to it?
     pub fn secure(&self) -> bool {
         self.secure
-    }
-
-    /// Where browsers reach the service.
-    pub fn public_url(&self) -> &str {
-        &self.public_url
     }
 }
 

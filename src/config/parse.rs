@@ -24,8 +24,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 pub(super) fn text(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
-        .and_then(|text| if text.trim().is_empty() { Err("must not be empty".to_owned()) } else { Ok(text) })
+    if text.trim().is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// A MongoDB database's name: 1 to 63 characters, and none that MongoDB forbids.

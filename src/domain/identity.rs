@@ -14,9 +14,6 @@ use super::Invalid;
 pub struct ProviderName(Arc<str>);
 
 impl ProviderName {
-    /// The pattern of a name, as the OpenAPI file gives it.
-    pub const PATTERN: &'static str = "^[a-z][a-z0-9-]{0,31}$";
-
     /// What stands where a provider's name could stand, in `/v1/oauth/…` and among the ways to sign in.
     const RESERVED: [&'static str; 3] = ["password", "providers", "token"];
 

@@ -16,13 +16,13 @@ use super::super::openapi::problems;
 use super::OneTimeCode;
 use super::cookies::SIGN_IN;
 use crate::auth::token::TokenId;
-use crate::domain::{Email, Timestamp, UserId};
+use crate::domain::{Timestamp, UserId};
 use crate::error::{ApiError, Code};
 use crate::extract::fields::Fields;
 use crate::extract::{Payload, Received};
 use crate::metrics::{self, AuthKind, AuthOutcome, SignIn};
 use crate::state::{AppState, Deadline};
-use crate::store::{AccountKey, Login, LoginHash, LoginUse, NewUser, StoreError};
+use crate::store::{AccountKey, Login, LoginHash, LoginUse, NewUser, StoreError, User};
 
 /// The longest one-time code, in characters.
 const MAX_CODE_LEN: usize = 128;
@@ -170,8 +170,7 @@ async fn link(state: &AppState, login: &Login, id: UserId) -> Result<SignedIn, A
 /// Opens the account that the identity opens.
 async fn opened(state: &AppState, login: &Login, outcome: SignIn) -> Result<SignedIn, ApiError> {
     let gone = || refused(Code::SigninCodeInvalid);
-    let user = state.store.user_by_identity(&login.identity).await?.ok_or_else(gone)?;
-    let (id, email): (UserId, Option<Email>) = (user.id, user.email);
+    let User { id, email, .. } = state.store.user_by_identity(&login.identity).await?.ok_or_else(gone)?;
     let token_id = TokenId::generate();
     let generation = state.store.record_token(id, &token_id.hash()).await?.ok_or_else(gone)?;
     metrics::signed_in(&login.identity.provider, outcome);

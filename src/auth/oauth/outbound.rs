@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::{RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tracing::{Instrument, Span, field, info_span};
@@ -79,7 +79,7 @@ impl Reply {
     }
 
     /// The provider refuses us.
-    pub(super) fn refused(&self) -> SignInError {
+    fn refused(&self) -> SignInError {
         let detail = format!("{} answered {}", self.endpoint.as_str(), self.status);
         SignInError::new(SignInFailure::ProviderRefused, detail)
     }
@@ -112,7 +112,7 @@ impl Outbound {
         form: String,
         adapt: impl FnOnce(RequestBuilder) -> RequestBuilder,
     ) -> Result<Reply, SignInError> {
-        let request = self.http.request(Method::POST, url.clone()).body(form);
+        let request = self.http.post(url.clone()).body(form);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         self.call(endpoint, "POST", url, adapt(request)).await
     }
