@@ -5,6 +5,8 @@
 //! stores only read what it needs to know and write what it says, in one transaction.
 
 mod account;
+#[cfg(test)]
+pub(crate) mod held;
 pub mod instrumented;
 pub mod mongo;
 pub mod plan;

@@ -1,8 +1,7 @@
-//! What a panic in a handler becomes: no real store panics, so this one does.
+//! What a panic in a handler becomes: no real store panics, so a health check of this one does.
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::body::{Body, to_bytes};
 use tokio::runtime::Handle;
 use tower::ServiceExt as _;
@@ -12,87 +11,18 @@ use crate::auth::keyring::Keyring;
 use crate::auth::oauth::Providers;
 use crate::auth::token::Tokens;
 use crate::config::{Config, Sources};
-use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 use crate::lifecycle::Lifecycle;
 use crate::metrics::Format;
 use crate::sequencer::Sequencer;
-use crate::store::{
-    Answer, Batch, Counter, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Store, StoreError,
-    TokenHash, Unlinked, User,
-};
-
-/// Panics whatever it is asked for.
-struct Panicking;
-
-#[async_trait]
-impl Store for Panicking {
-    fn system(&self) -> &'static str {
-        "panicking"
-    }
-    fn flights(&self) -> usize {
-        1
-    }
-    async fn prepare(&self) -> Result<(), PrepareError> {
-        panic!("planted")
-    }
-    async fn ping(&self) -> Result<(), StoreError> {
-        panic!("planted")
-    }
-    async fn commit(&self, _: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
-        panic!("planted")
-    }
-    async fn current(&self, _: &CounterId) -> Result<Option<Counter>, StoreError> {
-        panic!("planted")
-    }
-    async fn counters(&self, _: UserId, _: Option<&CounterName>, _: usize) -> Result<Vec<NamedCounter>, StoreError> {
-        panic!("planted")
-    }
-    async fn delete_counter(&self, _: &CounterId) -> Result<bool, StoreError> {
-        panic!("planted")
-    }
-    async fn create_user(&self, _: &NewUser) -> Result<(), StoreError> {
-        panic!("planted")
-    }
-    async fn user_by_identity(&self, _: &Identity) -> Result<Option<User>, StoreError> {
-        panic!("planted")
-    }
-    async fn add_identity(&self, _: UserId, _: &Identity) -> Result<bool, StoreError> {
-        panic!("planted")
-    }
-    async fn remove_identities(&self, _: UserId, _: &ProviderName) -> Result<Unlinked, StoreError> {
-        panic!("planted")
-    }
-    async fn keep_login(&self, _: &LoginHash, _: &Login) -> Result<(), StoreError> {
-        panic!("planted")
-    }
-    async fn login(&self, _: &LoginHash, _: LoginUse, _: Timestamp) -> Result<Option<Login>, StoreError> {
-        panic!("planted")
-    }
-    async fn user_by_email(&self, _: &Email) -> Result<Option<User>, StoreError> {
-        panic!("planted")
-    }
-    async fn user(&self, _: UserId) -> Result<Option<User>, StoreError> {
-        panic!("planted")
-    }
-    async fn record_token(&self, _: UserId, _: &TokenHash) -> Result<Option<u64>, StoreError> {
-        panic!("planted")
-    }
-    async fn revoke_tokens(&self, _: UserId) -> Result<Option<u64>, StoreError> {
-        panic!("planted")
-    }
-    async fn delete_user(&self, _: UserId) -> Result<bool, StoreError> {
-        panic!("planted")
-    }
-    async fn close(&self) {}
-}
+use crate::store::held::Held;
 
 #[tokio::test]
 async fn a_panic_is_answered_counted_and_says_nothing_internal() {
     let config = Config::read(&Sources::default()).unwrap();
     // The one test of the library that needs the process's recorder and its hook.
-    let telemetry = crate::telemetry::init(&config.telemetry, "panicking").unwrap();
+    let telemetry = crate::telemetry::init(&config.telemetry, "held").unwrap();
     let keys = Keyring::parse(&format!("k:{}", "x".repeat(32)).into()).unwrap();
-    let store = Arc::new(Panicking);
+    let store = Held::new();
     let sequencer = Sequencer::new(store.clone(), 10, Handle::current());
     let tokens = Arc::new(Tokens::new(keys, "i".into(), "a".into(), Duration::from_secs(60)));
     let state = AppState::new(
