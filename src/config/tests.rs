@@ -93,6 +93,15 @@ fn secrets_are_masked_where_settings_are_shown() {
 }
 
 #[test]
+fn every_setting_is_read() {
+    let shown = Config::read(&Sources::default()).unwrap().describe();
+    for setting in SETTINGS {
+        let line = format!("{}={}\n", setting.name, setting.default);
+        assert!(shown.contains(&line), "{}: nothing reads it: see src/config/read.rs", setting.name);
+    }
+}
+
+#[test]
 fn every_default_parses() {
     for setting in SETTINGS.iter().filter(|setting| !setting.secret && !setting.default.is_empty()) {
         let read = Config::read(&sources(&[(setting.name, setting.default)]));
