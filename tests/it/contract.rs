@@ -19,6 +19,28 @@ use crate::support::client::{Client, User};
 use crate::support::service::Service;
 use crate::support::stores::Kind;
 
+/// Every route that is described, and its methods: what callers rely on does not come or go unnoticed.
+const ROUTES: [(&str, &str); 18] = [
+    ("/v1/register", "POST"),
+    ("/v1/login", "POST"),
+    ("/v1/logout", "POST"),
+    ("/v1/me", "DELETE GET HEAD"),
+    ("/v1/oauth/providers", "GET HEAD"),
+    ("/v1/oauth/{provider}", "DELETE"),
+    ("/v1/oauth/{provider}/start", "GET"),
+    ("/v1/oauth/{provider}/callback", "GET"),
+    ("/v1/oauth/token", "POST"),
+    ("/v1/next", "GET POST"),
+    ("/v1/current", "GET HEAD PUT"),
+    ("/v1/counters", "GET HEAD"),
+    ("/v1/counters/{name}", "DELETE"),
+    ("/v1/counters/{name}/next", "GET POST"),
+    ("/v1/counters/{name}/current", "GET HEAD PUT"),
+    ("/health", "GET HEAD"),
+    ("/readyz", "GET HEAD"),
+    ("/livez", "GET HEAD"),
+];
+
 /// Where a contract test runs.
 pub(crate) struct Env {
     /// The store behind it.
@@ -53,19 +75,7 @@ impl Env {
 /// Makes a test for each store out of each function.
 macro_rules! for_each_store {
     ($($test:ident),+ $(,)?) => {
-        mod redb {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(&crate::contract::Env::over(crate::support::stores::Kind::Redb).await).await;
-            })+
-        }
-
-        mod mongodb {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(&crate::contract::Env::over(crate::support::stores::Kind::Mongodb).await).await;
-            })+
-        }
+        crate::each_store::over_each_store!(|kind| &crate::contract::Env::over(kind).await; $($test),+);
     };
 }
 use for_each_store;

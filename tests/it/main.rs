@@ -9,6 +9,7 @@ mod chaos;
 mod checker;
 mod contract;
 mod crash;
+mod each_store;
 mod faults;
 mod footprint;
 mod full_disk;

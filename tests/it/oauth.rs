@@ -22,21 +22,7 @@ use provider::Provider;
 
 /// Makes a test for each store out of each function.
 macro_rules! for_each_store {
-    ($($test:ident),+ $(,)?) => {
-        mod redb {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(crate::support::stores::Kind::Redb).await;
-            })+
-        }
-
-        mod mongodb {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $test() {
-                super::$test(crate::support::stores::Kind::Mongodb).await;
-            })+
-        }
-    };
+    ($($test:ident),+ $(,)?) => { crate::each_store::over_each_store!(|kind| kind; $($test),+); };
 }
 use for_each_store;
 

@@ -8,7 +8,7 @@ use hyper::body::Frame;
 use reqwest::Body;
 use serde_json::json;
 
-use super::{Env, for_each_store};
+use super::{Env, ROUTES, for_each_store};
 use crate::support::client::{PASSWORD, credentials, unique_email};
 
 for_each_store![
@@ -35,30 +35,9 @@ async fn an_unknown_route_is_a_problem(env: &Env) {
 
 async fn another_method_is_told_which_are_allowed(env: &Env) {
     let user = env.user().await;
-    for (path, allowed) in [
-        ("/v1/register", "POST"),
-        ("/v1/login", "POST"),
-        ("/v1/logout", "POST"),
-        ("/v1/me", "DELETE GET HEAD"),
-        ("/v1/oauth/providers", "GET HEAD"),
-        ("/v1/oauth/github", "DELETE"),
-        ("/v1/oauth/github/start", "GET"),
-        ("/v1/oauth/github/callback", "GET"),
-        ("/v1/oauth/token", "POST"),
-        ("/v1/next", "GET POST"),
-        ("/v1/current", "GET HEAD PUT"),
-        ("/v1/counters", "GET HEAD"),
-        ("/v1/counters/orders", "DELETE"),
-        ("/v1/counters/orders/next", "GET POST"),
-        ("/v1/counters/orders/current", "GET HEAD PUT"),
-        ("/health", "GET HEAD"),
-        ("/readyz", "GET HEAD"),
-        ("/livez", "GET HEAD"),
-        ("/openapi.json", "GET HEAD"),
-        ("/docs", "GET HEAD"),
-        ("/", "GET HEAD"),
-        ("/ui/base.css", "GET HEAD"),
-    ] {
+    let pages = ["/openapi.json", "/docs", "/", "/ui/base.css"].map(|page| (page, "GET HEAD"));
+    for (route, allowed) in ROUTES.into_iter().chain(pages) {
+        let path = &route.replace("{name}", "orders").replace("{provider}", "github");
         for method in ["PATCH", "OPTIONS", "BREW"] {
             let answer = user.call(method, path).send().await.problem(405, "method_not_allowed");
             assert_eq!(answer.list("allow").join(" "), allowed, "{method} {path}");
