@@ -107,7 +107,8 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn reference(what: &str) -> String {
+/// What `reference` prints of these: `settings`, `metrics`, `errors` or `openapi`.
+pub fn reference(what: &str) -> String {
     match what {
         "metrics" => metrics::reference(),
         "errors" => errors(),

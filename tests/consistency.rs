@@ -3,6 +3,8 @@
 //! A metric that is renamed in the code fails here with the file, and in a dashboard with the panel, that still uses it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "consistency/alerts.rs"]
+mod alerts;
 #[path = "consistency/documents.rs"]
 mod documents;
 
@@ -16,9 +18,6 @@ use promql_parser::label::Matchers;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};
 use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
-
-/// Where runbooks are, as alerts link to them.
-const RUNBOOKS: &str = "https://github.com/counter-api/counter-api/blob/main/monitoring/runbooks/";
 
 /// Metrics of others, by what they begin with.
 const FOREIGN: [&str; 7] = ["up", "ALERTS", "probe_", "kube_", "container_", "k6_", "scrape_"];
@@ -70,6 +69,11 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     found
 }
 
+/// A file as it is named from the root.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+}
+
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -105,22 +109,24 @@ fn rules() -> Vec<Rule> {
     rules
 }
 
-fn alerts() -> BTreeSet<String> {
+fn alert_names() -> BTreeSet<String> {
     rules().iter().filter_map(|rule| rule.text("alert").map(str::to_owned)).collect()
+}
+
+fn queries_of_rules() -> Vec<Query> {
+    let query = |rule: &Rule| {
+        let name = rule.text("alert").or(rule.text("record")).unwrap();
+        Query { at: format!("{}: {name}", shown(&rule.file)), text: rule.text("expr").unwrap().to_owned() }
+    };
+    rules().iter().map(query).collect()
 }
 
 /// Every expression of the rules and of the dashboards' panels and variables.
 fn queries() -> Vec<Query> {
-    let mut queries: Vec<Query> = rules()
-        .iter()
-        .map(|rule| {
-            let name = rule.text("alert").or(rule.text("record")).unwrap();
-            Query { at: format!("{}: {name}", rule.file.display()), text: rule.text("expr").unwrap().to_owned() }
-        })
-        .collect();
+    let mut queries = queries_of_rules();
     for file in files("dashboards", ".json") {
         let dashboard: Value = serde_json::from_str(&read(&file)).unwrap();
-        panel_queries(&file.display().to_string(), &dashboard, &mut queries);
+        panel_queries(&shown(&file), &dashboard, &mut queries);
     }
     queries
 }
@@ -228,7 +234,7 @@ fn rules_and_dashboards_use_metrics_and_labels_that_exist() {
                 Some(labels) => {
                     for (label, value) in matchers(&selector.matchers) {
                         if !labels.contains(label) && !OTHERS.contains(&label) && label != "__name__" {
-                            faults.push(format!("{}: {name} has no label {label}", query.at));
+                            faults.push(format!("{}: {name} has no label {label} (src/metrics/catalogue.rs)", query.at));
                         }
                         // It is written le="1" in one format and le="1.0" in the other.
                         if label == "le" && value.parse::<u32>().is_ok() {
@@ -237,7 +243,10 @@ fn rules_and_dashboards_use_metrics_and_labels_that_exist() {
                     }
                 }
                 None if foreign || recorded.contains(name) => {}
-                None => faults.push(format!("{}: there is no metric {name}", query.at)),
+                None => faults.push(format!(
+                    "{}: there is no metric {name}: not in src/metrics/catalogue.rs, not recorded by a rule, and not in FOREIGN",
+                    query.at
+                )),
             }
         }
         for label in used.grouped_by.iter().filter(|label| !all_labels.contains(label.as_str())) {
@@ -254,61 +263,19 @@ fn rules_and_dashboards_use_metrics_and_labels_that_exist() {
     for metric in CATALOGUE {
         let is_used = selectable(metric).any(|name| used_names.contains(&name));
         let is_excused = UNUSED.iter().any(|(name, _)| *name == metric.name);
-        if is_used == is_excused {
-            faults.push(format!("{}: used: {is_used}, listed as unused: {is_excused}", metric.name));
+        match (is_used, is_excused) {
+            (false, false) => faults.push(format!(
+                "{}: no dashboard and no rule uses it. Show it (dashboards/source/, then `make dashboards-json`), use it in a rule, \
+                 or say why neither in UNUSED of tests/consistency.rs",
+                metric.name
+            )),
+            (true, true) => {
+                faults.push(format!("{}: it is used: take it out of UNUSED of tests/consistency.rs", metric.name));
+            }
+            _ => {}
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-#[test]
-fn every_alert_has_a_test_and_a_runbook() {
-    let tests: String = files("monitoring/prometheus/tests", ".yaml").iter().map(|file| read(file)).collect();
-    let runbooks: BTreeSet<String> = files("monitoring/runbooks", ".md")
-        .iter()
-        .map(|file| file.file_stem().unwrap().to_string_lossy().into_owned())
-        .filter(|name| name != "README")
-        .collect();
-    let alerts = alerts();
-    for alert in &alerts {
-        assert!(tests.contains(&format!("alertname: {alert}\n")), "no promtool test of {alert}");
-        let runbook = read(&root().join(format!("monitoring/runbooks/{alert}.md")));
-        for heading in ["Meaning", "Impact", "Diagnosis", "Mitigation"] {
-            assert!(runbook.contains(&format!("\n## {heading}\n")), "the runbook of {alert} has no heading {heading}");
-        }
-    }
-    assert_eq!(runbooks, alerts, "runbooks and alerts");
-}
-
-#[test]
-fn every_alert_says_what_it_must() {
-    for rule in rules() {
-        let Some(alert) = rule.text("alert") else { continue };
-        let severity = rule.yaml["labels"]["severity"].as_str().unwrap_or_default();
-        assert!(["critical", "warning", "info", "none"].contains(&severity), "{alert}: severity {severity:?}");
-        assert_eq!(rule.yaml["labels"]["service"].as_str(), Some("counter-api"), "{alert}");
-        for name in ["summary", "description"] {
-            assert!(rule.yaml["annotations"][name].as_str().is_some_and(|text| !text.is_empty()), "{alert}: {name}");
-        }
-        let runbook = rule.yaml["annotations"]["runbook_url"].as_str().unwrap_or_default();
-        assert_eq!(runbook, format!("{RUNBOOKS}{alert}.md"));
-    }
-}
-
-/// The alert on a full pool reckons with the connections that the service leaves to commits and pings.
-#[test]
-fn the_alert_on_the_pool_knows_what_is_reserved() {
-    let code: String = files("src/store", ".rs").iter().map(|file| read(file)).collect();
-    let (_, reserved) = code.split_once("const RESERVED_CONNECTIONS: u32 = ").unwrap();
-    let (reserved, _) = reserved.split_once(';').unwrap();
-    let rule = rules().into_iter().find(|rule| rule.text("alert") == Some("CounterApiPoolSaturated")).unwrap();
-    let expression = rule.text("expr").unwrap();
-    let told = format!("(1 - {reserved} / (db_client_connection_max > {reserved}))");
-    assert!(
-        expression.contains(&told),
-        "{}: CounterApiPoolSaturated does not reckon with {told}:\n{expression}",
-        rule.file.display()
-    );
 }
 
 /// Words of a text that look like this.
@@ -335,7 +302,10 @@ fn what_is_deployed_is_of_this_version() {
         ("Dockerfile", format!("ARG VERSION={version}\n")),
         ("kubernetes/overlays/production/kustomization.yaml", format!(" newTag: {version}\n")),
     ] {
-        assert!(read(&root().join(file)).contains(&line), "{file} has no line {line:?}");
+        assert!(
+            read(&root().join(file)).contains(&line),
+            "{file} has no line {line:?}: the version of Cargo.toml stands there too"
+        );
     }
 }
 
@@ -350,14 +320,14 @@ fn metrics_and_settings_named_in_documents_exist() {
             // A name that ends in an underscore stands for all that begin with it.
             let is_prefix = name.ends_with('_') && ours.keys().any(|other| other.starts_with(name));
             if !is_metric && !is_prefix {
-                faults.push(format!("{}: there is no metric {name}", file.display()));
+                faults.push(format!("{}: there is no metric {name} (src/metrics/catalogue.rs)", shown(&file)));
             }
         }
         for name in words(&text, "COUNTER_", |c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
             // What Kubernetes makes for a Service of this name; and what stands before a name that is the reader's own.
             let foreign = matches!(name, "COUNTER_" | "COUNTER_OAUTH_") || name.starts_with("COUNTER_API_");
             if !is_setting(name) && !foreign {
-                faults.push(format!("{}: there is no setting {name}", file.display()));
+                faults.push(format!("{}: there is no setting {name} (src/config/catalogue.rs)", shown(&file)));
             }
         }
     }

@@ -1,9 +1,10 @@
-//! What documents name is there: links and their headings, files, targets of `make`, alerts. And each document can be found.
+//! What documents name is there: links and their headings, files, targets of `make`, alerts. Each document can be found, and what there
+//! is, they describe.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{alerts, documents, read, root, words};
+use super::{alert_names, documents, read, root, shown, words};
 
 /// Folders of the project, by which a file's name is known for one in a text.
 const FOLDERS: [&str; 10] = [
@@ -27,9 +28,9 @@ fn links_lead_to_files_and_headings_that_exist() {
             let (path, heading) = target.split_once('#').unwrap_or((&target, ""));
             let there = target_of(&file, path);
             if !there.exists() {
-                faults.push(format!("{}: {target} is not there", file.display()));
+                faults.push(format!("{}: {target} is not there", shown(&file)));
             } else if !heading.is_empty() && !headings(&there).contains(heading) {
-                faults.push(format!("{}: {target}: no such heading", file.display()));
+                faults.push(format!("{}: {target}: no such heading", shown(&file)));
             }
         }
     }
@@ -93,8 +94,33 @@ fn files_named_in_documents_exist() {
                     continue;
                 }
                 if !root().join(name).exists() && !file.parent().unwrap_or(root()).join(name).exists() {
-                    faults.push(format!("{}: {name} is not there", file.display()));
+                    faults.push(format!("{}: {name} is not there", shown(&file)));
                 }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn documents_are_what_the_binary_prints() {
+    for (what, file) in [("settings", "configuration.md"), ("metrics", "metrics.md"), ("errors", "errors.md")] {
+        let is_up_to_date = read(&root().join("docs").join(file)) == counter_api::cli::reference(what);
+        assert!(is_up_to_date, "docs/{file} is out of date: run `make reference`");
+    }
+}
+
+#[test]
+fn every_call_is_described_for_people() {
+    let mut faults = Vec::new();
+    for file in ["README.md", "docs/api.md"] {
+        let text = read(&root().join(file));
+        for path in counter_api::router::description().paths.paths.keys() {
+            // In full, or by its end beside another one with the same beginning.
+            let end = path.rsplit('/').next().unwrap();
+            let written = [format!(" {path}`"), format!("`{path}`"), format!(" {path}?"), format!("`…/{end}`")];
+            if !written.iter().any(|written| text.contains(written)) {
+                faults.push(format!("{file} does not describe {path}"));
             }
         }
     }
@@ -105,19 +131,21 @@ fn files_named_in_documents_exist() {
 fn targets_and_alerts_named_in_documents_exist() {
     let makefile = read(&root().join("Makefile"));
     let targets: BTreeSet<&str> = makefile.lines().filter_map(|line| line.split_once(':').map(|it| it.0)).collect();
-    let alerts = alerts();
+    let alerts = alert_names();
     let mut faults = Vec::new();
     for file in documents() {
         let text = read(&file);
         for code in text.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("make ")) {
             let named = code.split_whitespace().take_while(|word| !word.contains(['=', ':', '(']));
             faults.extend(
-                named.filter(|name| !targets.contains(name)).map(|name| format!("{}: make {name}", file.display())),
+                named
+                    .filter(|name| !targets.contains(name))
+                    .map(|name| format!("{}: the Makefile has no target {name}", shown(&file))),
             );
         }
         for name in words(&text, "CounterApi", |c| c.is_ascii_alphanumeric()) {
             if name != "CounterApi" && !alerts.contains(name) {
-                faults.push(format!("{}: there is no alert {name}", file.display()));
+                faults.push(format!("{}: there is no alert {name}", shown(&file)));
             }
         }
     }
