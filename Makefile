@@ -51,6 +51,9 @@ failover-plot: tools ## Kill a primary under load and draw what the metrics say,
 	PLOT=1 cargo test --locked --test it death_of_the_primary
 
 property: ## Property tests of the running service, from its OpenAPI file (a minute)
+property: ## Property tests of the running service, from its OpenAPI file
+	scripts/install-schemathesis
+	cargo build --locked
 	scripts/run-schemathesis
 
 page: ## Use the pages in a real browser: the whole way, failures, attacks, accessibility (3 minutes)
