@@ -297,6 +297,6 @@ def place(*rows):
             number += 1
             placed.append({"id": number, **panel, "gridPos": {"x": x, "y": y, "w": panel["gridPos"]["w"], "h": height}})
             x += panel["gridPos"]["w"]
-        assert x == 24, f"the row {title!r} is {x} columns wide"
+        assert x == 24, f"the row {title!r} is {x} columns wide: its panels fill 24"
         y += height
     return placed
