@@ -232,7 +232,6 @@ async fn unknown_names_make_no_new_series(env: &Env) {
     let before: BTreeSet<String> = poke(0).await;
     let after: BTreeSet<String> = poke(20).await;
     assert_eq!(after.difference(&before).collect::<Vec<_>>(), Vec::<&String>::new());
-    assert!(after.len() <= 4_000, "{} sample lines", after.len());
 }
 
 async fn the_admin_listener_says_what_runs(env: &Env) {
