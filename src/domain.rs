@@ -94,9 +94,6 @@ impl FromStr for Email {
 pub struct CounterName(Arc<str>);
 
 impl CounterName {
-    /// The pattern of a name, as the OpenAPI file and error messages give it.
-    pub const PATTERN: &'static str = "^[a-z0-9][a-z0-9_-]{0,63}$";
-
     const DEFAULT: &'static str = "default";
 
     /// The counter that every user has, used by the calls that name none.

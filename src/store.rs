@@ -129,13 +129,11 @@ pub trait Store: Send + Sync + 'static {
     /// only a write can tell because the last one has failed.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Does a whole batch, all or nothing, durably on a majority, and answers each operation in its place.
+    /// Does a whole batch, all or nothing, durably on a majority, and answers each operation in its place. A batch that only reads is
+    /// linearizable unless a setting says otherwise.
     /// No two batches under way in this process may name the same counter. [`StoreError::Conflict`] for a batch of several
     /// counters comes early: its parts may succeed where the whole does not.
     async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError>;
-
-    /// Reads one counter, linearizably unless a setting says otherwise.
-    async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError>;
 
     /// Up to `limit` counters of a user in the order of their names, those after `after`.
     async fn counters(

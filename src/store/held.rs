@@ -83,9 +83,6 @@ impl Store for Held {
     async fn ping(&self) -> Result<(), StoreError> {
         panic!("planted")
     }
-    async fn current(&self, _: &CounterId) -> Result<Option<Counter>, StoreError> {
-        unreachable!()
-    }
     async fn counters(&self, _: UserId, _: Option<&CounterName>, _: usize) -> Result<Vec<NamedCounter>, StoreError> {
         unreachable!()
     }

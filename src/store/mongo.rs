@@ -35,8 +35,8 @@ use tracing::Instrument as _;
 
 use super::instrumented::Instrumented;
 use super::{
-    Answer, Batch, Cause, Counter, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store,
-    StoreError, TokenHash, Unlinked, User,
+    Answer, Batch, Cause, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store, StoreError,
+    TokenHash, Unlinked, User,
 };
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 pub use connect::check_uri;
@@ -209,14 +209,6 @@ impl Store for MongoStore {
                 Err(_) => self.look_for_orphans(),
             }
         }
-    }
-
-    async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError> {
-        let id = id.clone();
-        self.placed(|operations| async move {
-            Ok(operations.read_counters(&[&id], operations.deadline()).await?.remove(&id))
-        })
-        .await
     }
 
     async fn counters(

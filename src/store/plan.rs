@@ -48,6 +48,13 @@ pub struct Group {
     pub ops: Vec<Op>,
 }
 
+impl Group {
+    /// Is nothing to be changed, and no key to be kept?
+    pub fn only_reads(&self) -> bool {
+        self.ops.iter().all(|op| op.action == Action::Read && op.key.is_none())
+    }
+}
+
 /// One caller's operation.
 #[derive(Debug, Clone)]
 pub struct Op {

@@ -32,8 +32,8 @@ pub use self::file::OpenError;
 use self::handle::{Handle, Verdict};
 use super::instrumented::Instrumented;
 use super::{
-    Action, Answer, Batch, Cause, Counter, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules,
-    Store, StoreError, TokenHash, Unlinked, User,
+    Answer, Batch, Cause, Group, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store,
+    StoreError, TokenHash, Unlinked, User,
 };
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 
@@ -173,17 +173,11 @@ impl Store for RedbStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
         let (batch, rules) = (batch.clone(), self.rules);
-        let mut ops = batch.groups.iter().flat_map(|group| &group.ops);
-        if ops.all(|op| op.action == Action::Read && op.key.is_none()) {
+        if batch.groups.iter().all(Group::only_reads) {
             // It needs no turn, and no disk that takes writes.
             return self.read("get", COUNTERS, move |txn| counters::read_all(txn, &batch, rules)).await;
         }
         self.write("commit", COUNTERS, move |txn| counters::commit(txn, &batch, rules)).await
-    }
-
-    async fn current(&self, id: &CounterId) -> Result<Option<Counter>, StoreError> {
-        let id = id.clone();
-        self.read("get", COUNTERS, move |txn| counters::counter(txn, &id)).await
     }
 
     async fn counters(

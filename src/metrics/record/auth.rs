@@ -10,7 +10,7 @@ use crate::metrics::catalogue::*;
 use crate::metrics::exemplars::SpanIds;
 use crate::metrics::labels::*;
 
-/// Counts a registration, a login or the check of a token.
+/// Counts a registration, a login, the check of a token or a sign-in through a provider.
 pub fn auth_attempt(kind: AuthKind, outcome: AuthOutcome) {
     counter!(AUTH_ATTEMPTS.name, "kind" => kind.as_str(), "outcome" => outcome.as_str()).increment(1);
 }

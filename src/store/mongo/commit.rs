@@ -8,7 +8,7 @@ use mongodb::bson::doc;
 use tokio::time::Instant;
 
 use super::super::plan::{Known, Plan, plan};
-use super::super::{Action, Answer, Batch, Group, Op, StoreError};
+use super::super::{Answer, Batch, Group, Op, StoreError};
 use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, CountersOfUser, KeyDocument, UserDocument, key_id};
@@ -74,7 +74,7 @@ impl Operations {
         deadline: Deadline,
         turn: &mut Option<Turn<'a>>,
     ) -> Result<Vec<Vec<Answer>>, StoreError> {
-        if batch.groups.iter().all(only_reads) {
+        if batch.groups.iter().all(Group::only_reads) {
             return self.read_batch(batch, deadline).await;
         }
         if let Some(takes) = Takes::of(batch)
@@ -121,10 +121,6 @@ pub(super) fn records(plan: &Plan) -> Result<Vec<KeyDocument>, StoreError> {
     plan.records.iter().map(|(id, record)| KeyDocument::of(id, record)).collect()
 }
 
-fn only_reads(group: &Group) -> bool {
-    group.ops.iter().all(|op| op.action == Action::Read && op.key.is_none())
-}
-
 /// Reads what [`plan`] must know.
 async fn look_up(transaction: &mut Transaction<'_>, batch: &Batch, keys: Keys) -> Result<Known, StoreError> {
     let mut known = Known::default();
@@ -137,7 +133,7 @@ async fn look_up(transaction: &mut Transaction<'_>, batch: &Batch, keys: Keys) -
     let makers: HashSet<UserId> = batch
         .groups
         .iter()
-        .filter(|group| !known.counters.contains_key(&group.counter) && !only_reads(group))
+        .filter(|group| !known.counters.contains_key(&group.counter) && !group.only_reads())
         .map(|group| group.counter.user)
         .collect();
     for document in transaction.find::<CountersOfUser>(makers.iter().map(ToString::to_string).collect()).await? {

@@ -99,11 +99,6 @@ fn key_text(user: UserId, key: &IdempotencyKey) -> String {
     format!("{user}/{}", key.as_str())
 }
 
-/// Reads one counter.
-pub(super) fn counter(txn: &ReadTransaction, id: &CounterId) -> Result<Option<Counter>, StoreError> {
-    find_counter(&txn.open_table(COUNTERS)?, id)
-}
-
 /// Up to `limit` counters of a user, those after `after`.
 pub(super) fn counters(
     txn: &ReadTransaction,
