@@ -32,7 +32,8 @@ ARG REVISION=unknown
 # The stubs are newer than the sources of an old commit, so cargo would take them for what it has built already.
 RUN touch src/main.rs src/lib.rs \
     && COUNTER_REVISION="${REVISION}" cargo build --locked --release --lib --bins \
-    && target/release/counter-api --version
+    && target/release/counter-api --version \
+    && cp "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" .
 
 FROM ${RUNTIME_IMAGE}
 ARG REVISION=unknown
@@ -43,7 +44,9 @@ LABEL org.opencontainers.image.title="counter-api" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
-COPY LICENSE-APACHE LICENSE-MIT /usr/share/doc/counter-api/
+# What the licences ask to go with the binary: ours, those of the crates in it, and those of the Rust standard library.
+COPY LICENSE-APACHE LICENSE-MIT THIRD-PARTY.txt /usr/share/doc/counter-api/
+COPY --from=build /build/COPYRIGHT-library.html /usr/share/doc/counter-api/rust-standard-library.html
 COPY --from=build /build/target/release/counter-api /usr/bin/counter-api
 # For the embedded store, data/counter.redb, where no database is named.
 COPY --from=build --chown=65532:65532 /build/data /data

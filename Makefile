@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference deny sbom clean
+.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference licences deny sbom clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
 .PHONY: page page-picture postman manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
 
@@ -124,7 +124,7 @@ dashboards-strict: ## Read the dashboards strictly with Grafana's own types (a m
 	.tools/go/bin/go build -C tests/dashboards/strict -o ../../../.tools/dashboards-strict .
 	.tools/dashboards-strict dashboards/*.json
 
-manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml
+manifests: ## Check what is deployed: kubernetes/, the Dockerfile, compose.yaml, the licences
 	scripts/install-manifest-tools
 	scripts/check-manifests
 
@@ -185,6 +185,9 @@ reference: ## Write the documents that the binary prints: docs/configuration.md,
 	target/debug/counter-api reference settings > docs/configuration.md
 	target/debug/counter-api reference metrics > docs/metrics.md
 	target/debug/counter-api reference errors > docs/errors.md
+
+licences: ## Write THIRD-PARTY.txt, the licences of the crates in the binary (seconds)
+	scripts/render-licences
 
 deny: ## Check licences, bans and sources of the dependencies (installs cargo-deny: minutes)
 	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools --version 0.20.2 cargo-deny
