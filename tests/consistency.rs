@@ -298,13 +298,18 @@ fn documents() -> Vec<PathBuf> {
 #[test]
 fn what_is_deployed_is_of_this_version() {
     let version = env!("CARGO_PKG_VERSION");
-    for (file, line) in [
-        ("Dockerfile", format!("ARG VERSION={version}\n")),
+    for (file, text) in [
+        ("Dockerfile", format!("\nARG VERSION={version}\n")),
+        ("Dockerfile", format!("/counter-api:{version},")),
         ("kubernetes/overlays/production/kustomization.yaml", format!(" newTag: {version}\n")),
+        ("kubernetes/README.md", format!("/counter-api:{version},")),
+        ("CHANGELOG.md", format!("\n## [{version}] - 20")),
+        ("CHANGELOG.md", format!("\n[{version}]: ")),
+        ("docs/upgrading.md", format!("\n### {version}\n")),
     ] {
         assert!(
-            read(&root().join(file)).contains(&line),
-            "{file} has no line {line:?}: the version of Cargo.toml stands there too"
+            read(&root().join(file)).contains(&text),
+            "{file} has no {text:?}: the version of Cargo.toml stands there too"
         );
     }
 }

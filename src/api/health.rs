@@ -123,7 +123,7 @@ impl Status {
 /// The answer of `/health`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
-    "status": "pass", "version": "0.1.0",
+    "status": "pass", "version": env!("CARGO_PKG_VERSION"),
     "checks": {"store:mongodb": {"status": "pass", "latency_ms": 1.2, "time": "2026-11-25T09:00:00.000Z"}}
 }))]
 pub struct HealthReport {
