@@ -195,9 +195,7 @@ deny: ## Check licences, bans and sources of the dependencies (installs cargo-de
 
 sbom: ## Write target/sbom.json, a CycloneDX bill of what is in the binary (installs cargo-cyclonedx: minutes)
 	test -x .tools/bin/cargo-cyclonedx || cargo install --locked --root .tools --version 0.5.9 cargo-cyclonedx
-	PATH="$$PWD/.tools/bin:$$PATH" cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps \
-		--target x86_64-unknown-linux-gnu --override-filename sbom
-	mkdir -p target && mv sbom.json target/sbom.json
+	PATH="$$PWD/.tools/bin:$$PATH" scripts/write-sbom
 
 clean: ## Remove what was built and installed
 	rm -rf target .tools tests/{k6,oauth,page,postman}/node_modules
