@@ -3,7 +3,8 @@
 # docker build --build-arg REVISION="$(git rev-parse --short=12 HEAD)" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" -t counter-api .
 #
 # A release, of both architectures (nothing here names one), the same whenever it is built: the times in its layers are the commit's, and
-# the compiler and the base, which are arguments for this, are named by digest.
+# the compiler and the base, which are arguments for this, are named by digest. That is so of the image of each architecture; the index around
+# them lists buildx's attestations too, which tell when it was built, unless --provenance=false leaves them out.
 #
 #   docker buildx build --platform linux/amd64,linux/arm64 \
 #     --build-arg REVISION="$(git rev-parse --short=12 HEAD)" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" \

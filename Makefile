@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference licences deny sbom clean
+.PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference licences deny sbom reproducible clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
 .PHONY: page page-picture postman manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
 
@@ -196,6 +196,9 @@ deny: ## Check licences, bans and sources of the dependencies (installs cargo-de
 sbom: ## Write target/sbom.json, a CycloneDX bill of what is in the binary (installs cargo-cyclonedx: minutes)
 	test -x .tools/bin/cargo-cyclonedx || cargo install --locked --root .tools --version 0.5.9 cargo-cyclonedx
 	PATH="$$PWD/.tools/bin:$$PATH" scripts/write-sbom
+
+reproducible: ## Build the binary twice as the image does, in two folders, and see that it is the same (two release builds)
+	scripts/check-reproducible
 
 clean: ## Remove what was built and installed
 	rm -rf target .tools tests/{k6,oauth,page,postman}/node_modules
