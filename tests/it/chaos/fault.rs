@@ -17,7 +17,7 @@ pub(crate) const MEMBERS: usize = 3;
 /// How far the secondaries fall behind.
 const LAG: Duration = Duration::from_millis(500);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Fault {
     /// `kill -9` of the primary.
     KillPrimary,
@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     KillAllMembers,
     /// The secondaries fall behind, and the primary is killed: what only it has is lost.
     KillLonelyPrimary,
+    /// A secondary falls behind, while the majority goes on without it.
+    LagSecondary,
     /// `kill -9` of a replica of the service.
     KillReplica,
     /// A replica of the service is frozen for longer than its operations may last.
@@ -41,12 +43,13 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::KillPrimary,
         Self::FreezePrimary,
         Self::StepDown,
         Self::KillAllMembers,
         Self::KillLonelyPrimary,
+        Self::LagSecondary,
         Self::KillReplica,
         Self::FreezeReplica,
         Self::Refuse,
@@ -86,6 +89,12 @@ impl Fault {
                     set.replicate(secondary, true).await;
                 }
                 set.primary().await;
+            }
+            Self::LagSecondary => {
+                let secondary = (set.primary().await + 1) % MEMBERS;
+                set.replicate(secondary, false).await;
+                pause(HOLD.end).await;
+                set.replicate(secondary, true).await;
             }
             Self::KillReplica => {
                 let replica = load.prober.rng.random_range(0..REPLICAS);
