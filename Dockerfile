@@ -16,8 +16,9 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build
-# Paths of the machine that builds must not get into the binary.
-ENV CARGO_HOME=/cargo RUSTFLAGS="--remap-path-prefix=/build=. --remap-path-prefix=/cargo=cargo"
+# Paths of the machine that builds must not get into the binary, and no chance: the driver's macros name things by a number that const-random
+# draws when it is compiled, unless it is given a seed.
+ENV CARGO_HOME=/cargo CONST_RANDOM_SEED=counter-api RUSTFLAGS="--remap-path-prefix=/build=. --remap-path-prefix=/cargo=cargo"
 
 # The dependencies first, over sources that do nothing: this layer is built again only when they change.
 COPY Cargo.toml Cargo.lock build.rs ./
