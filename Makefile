@@ -150,10 +150,10 @@ drill-tools:
 	scripts/install-drill
 	cargo build --locked
 
-bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (12 minutes and a release build)
+bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (20 minutes and a release build)
 	scripts/install-mongod
 	scripts/install-bench-tools
-	@echo 'make bench: about 12 minutes after a release build; the machine should have nothing else to do'
+	@echo 'make bench: about 20 minutes after a release build; the machine should have nothing else to do'
 	ulimit -n "$$(ulimit -Hn)"; cargo bench --locked --bench throughput -- --json target/bench.json --results loadtest/RESULTS.md
 
 loadtest: ## Run a load test with k6, which must be there: make loadtest SCRIPT=smoke BASE_URL=http://127.0.0.1:8080
