@@ -138,7 +138,7 @@ verify: dashboards-strict dashboards collector runbooks deny ## Check what takes
 	.tools/verify/bin/pint --offline --no-color lint --min-severity=info --fail-on=info monitoring/prometheus/rules
 	.tools/prometheus/bin/python scripts/mutate-rules
 
-drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour; DRILL=--outage, DRILL='--only slow')
+drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour and a half; DRILL=--outage, DRILL='--only slow')
 	.tools/drill/bin/python -B tests/drill/drill.py $(or $(DRILL),--results tests/drill/RESULTS.md)
 
 drill-short: drill-tools ## Two faults of the drill, one that wakes somebody and one that does not (3 minutes)
