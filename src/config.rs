@@ -13,17 +13,17 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::auth::keyring::Keyring;
+use crate::auth::oauth::OauthConfig;
 use crate::store::{Rules, mongo, redb};
 pub use catalogue::{SETTINGS, Setting, reference};
-pub use oauth::{Dialect, OauthConfig, ProviderConfig};
-pub use parse::{Rate, duration as parse_duration, secure_url};
+pub use parse::{Rate, duration as parse_duration};
 use read::Reader;
 pub use telemetry::{LogFormat, OtlpProtocol, TelemetryConfig};
 
@@ -215,11 +215,6 @@ fn unknown(sources: &Sources) -> Vec<String> {
         .collect();
     names.sort_unstable();
     names.into_iter().map(|name| format!("{name} is set, but there is no such setting")).collect()
-}
-
-/// The contents of a secret's file, without the line end that editors add.
-pub fn read_secret_file(path: &Path) -> Result<SecretString, std::io::Error> {
-    std::fs::read_to_string(path).map(|text| text.trim_end_matches(['\r', '\n']).into())
 }
 
 #[cfg(test)]

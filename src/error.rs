@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::store::{Refusal, StoreError};
-use crate::telemetry;
+use crate::trace;
 pub use catalogue::Code;
 
 /// The media type of every problem.
@@ -174,7 +174,7 @@ impl IntoResponse for ApiError {
             status: self.code.status().as_u16(),
             detail: self.detail,
             code: self.code.as_str().into(),
-            trace_id: telemetry::trace_id(),
+            trace_id: trace::trace_id(),
             errors: self.fields,
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();

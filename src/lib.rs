@@ -15,9 +15,11 @@
 //! | [`store`] | the trait, what a batch does, MongoDB, redb, store spans and latencies |
 //!
 //! Beside it: [`domain`] and [`error`] (the words that all of them speak), [`config`] (settings), [`telemetry`] and
-//! [`metrics`], [`lifecycle`] and [`service`] (start and stop), [`state`], [`cli`], [`build_info`].
+//! [`metrics`], [`trace`], [`lifecycle`] and [`service`] (start and stop), [`state`] with [`health`] and [`limits`], [`secret`],
+//! [`cli`], [`build_info`].
 //!
-//! Dependencies point down only: `store` never names axum, `api` never names mongodb, `metrics` names neither.
+//! Dependencies point down only, and no two modules need each other (a test): `store` never names axum, `api` never names
+//! mongodb, `metrics` names neither.
 
 pub mod api;
 pub mod auth;
@@ -27,13 +29,17 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod extract;
+pub mod health;
 pub mod lifecycle;
+pub mod limits;
 pub mod metrics;
 pub mod middleware;
 pub mod router;
+pub mod secret;
 pub mod sequencer;
 pub mod server;
 pub mod service;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod trace;

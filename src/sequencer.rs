@@ -30,7 +30,7 @@ use self::queue::{Limits, Queue, Rejected, Waiting};
 use crate::domain::{CounterId, IdempotencyKey};
 use crate::metrics::{self, Overload};
 use crate::store::{Action, Answer, Cause, Op, Store, StoreError};
-use crate::telemetry;
+use crate::trace;
 
 /// How a call fails.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +113,7 @@ impl Sequencer {
         let (answer, answered) = oneshot::channel();
         let flag = Arc::new(AtomicBool::new(false));
         let _withdraw = Withdraw(flag.clone());
-        let span = telemetry::sampled_span();
+        let span = trace::sampled_span();
         let wait = span.as_ref().map(|_| info_span!("queue"));
         let call = Call { op, claim: flag.clone(), answer, since: Instant::now(), span, wait };
         self.shared.enqueue(counter.clone(), call)?;

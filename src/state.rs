@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use crate::api::health::Health;
 use crate::auth::oauth::Providers;
 use crate::auth::password::Passwords;
 use crate::auth::session::Sessions;
 use crate::auth::token::Tokens;
 use crate::config::{HttpConfig, LimitsConfig};
+use crate::health::Health;
 use crate::lifecycle::Lifecycle;
-use crate::middleware::limits::Limits;
+use crate::limits::Limits;
 use crate::sequencer::Sequencer;
 use crate::store::{Rules, Store};
 

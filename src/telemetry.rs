@@ -11,16 +11,14 @@ use std::io::{BufWriter, IsTerminal as _};
 use std::panic::PanicHookInfo;
 use std::time::{Duration, Instant};
 
-use opentelemetry::Context;
 use opentelemetry::propagation::TextMapCompositePropagator;
-use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::{Level, Metadata, Span};
+use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -31,7 +29,7 @@ use self::flood::FloodGate;
 pub use self::level::{FilterError, LogFilter};
 use crate::build_info::BUILD;
 use crate::config::{LogFormat, TelemetryConfig};
-use crate::metrics::{self, Exposition, SpanIds};
+use crate::metrics::{self, Exposition};
 
 /// How often the recorder's histograms are brought up to date: samples pile up otherwise.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(5);
@@ -184,22 +182,4 @@ async fn flush(what: &'static str, timeout: Duration, shutdown: impl FnOnce() ->
     if let Ok(Ok(Err(error))) = tokio::time::timeout(timeout + Duration::from_secs(1), flushed).await {
         tracing::warn!(%error, what, "the last of what leaves by OTLP was not exported");
     }
-}
-
-/// The current span, where its trace is sampled. What nobody will see need not be noted.
-pub fn sampled_span() -> Option<Span> {
-    sampled_ids().map(|_| Span::current())
-}
-
-/// The current trace's id as it is told to callers, who may name it when they ask for help.
-pub fn trace_id() -> String {
-    Context::current().span().span_context().trace_id().to_string()
-}
-
-/// The ids of the current span, where its trace is sampled.
-pub fn sampled_ids() -> Option<SpanIds> {
-    let context = Context::current();
-    let span = context.span();
-    let span = span.span_context();
-    span.is_sampled().then(|| SpanIds { trace_id: span.trace_id(), span_id: span.span_id() })
 }

@@ -7,6 +7,8 @@
 mod alerts;
 #[path = "consistency/documents.rs"]
 mod documents;
+#[path = "consistency/modules.rs"]
+mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

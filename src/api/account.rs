@@ -254,7 +254,7 @@ pub async fn delete_me(
     Received(confirmation): Received<Confirmation>,
 ) -> Result<StatusCode, ApiError> {
     // Whoever holds a token must not find out the password with it.
-    state.limits.attempt(address, "/v1/me")?;
+    state.limits.attempt(address.limited_by(), "/v1/me")?;
     let hash = state.store.user(user).await?.ok_or_else(|| ApiError::new(Code::TokenRevoked))?.password_hash;
     let confirmed = match (confirmation.password, hash) {
         (Some(password), hash) => state.passwords.verify(password, hash, deadline).await?,

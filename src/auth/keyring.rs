@@ -9,7 +9,7 @@ use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::sha256_hex;
-use crate::config::read_secret_file;
+use crate::secret;
 
 /// The least length of a key, in bytes: that of the hash (RFC 7518 section 3.2).
 const MIN_SECRET_LEN: usize = 32;
@@ -67,7 +67,7 @@ impl Keyring {
             let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
             create_private(path, &format!("k1:{secret}\n")).map_err(|e| told("cannot be made", &e))?;
         }
-        let text = read_secret_file(path).map_err(|e| told("cannot be read", &e))?;
+        let text = secret::read_file(path).map_err(|e| told("cannot be read", &e))?;
         Self::parse(&text).map_err(|e| told("is wrong", &e))
     }
 

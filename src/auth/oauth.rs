@@ -6,6 +6,8 @@
 
 pub mod flow;
 
+mod address;
+mod config;
 mod discovery;
 mod exchange;
 mod facebook;
@@ -19,10 +21,12 @@ use std::fmt;
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::{Dialect, OauthConfig, ProviderConfig};
 use crate::domain::{Email, Identity, ProviderName, Subject};
 use crate::metrics::ANSWER_REFUSED;
 pub use crate::metrics::SignInFailure;
+use address::below;
+pub use address::secure_url;
+pub use config::{Dialect, OauthConfig, ProviderConfig};
 use facebook::Facebook;
 use flow::Flow;
 use github::GitHub;
@@ -269,9 +273,4 @@ fn is_code(code: &str) -> bool {
 fn word(error: &str) -> &str {
     let fits = matches!(error.len(), 1..=64) && error.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if fits { error } else { "something that is no error code" }
-}
-
-/// The endpoint below a base address.
-fn below(base: &str, path: &str) -> Result<Url, String> {
-    crate::config::secure_url(&format!("{}{path}", base.trim_end_matches('/')))
 }

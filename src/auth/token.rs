@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use super::keyring::Keyring;
 use super::sha256_hex;
-use crate::config::read_secret_file;
 use crate::domain::{Timestamp, UserId};
 use crate::error::Code;
 use crate::metrics;
+use crate::secret;
 use crate::store::TokenHash;
 
 /// How long before its issue a token counts: the clocks of the replicas may differ by so much.
@@ -176,7 +176,7 @@ impl Tokens {
     pub async fn follow(self: Arc<Self>, path: PathBuf, stop: CancellationToken) {
         let mut seen = Ok(self.keys().digest().to_owned());
         while stop.run_until_cancelled(tokio::time::sleep(RELOAD_PERIOD)).await.is_some() {
-            let text = read_secret_file(&path).map_err(|error| error.kind());
+            let text = secret::read_file(&path).map_err(|error| error.kind());
             let now = text.as_ref().map(|text| sha256_hex(text.expose_secret().as_bytes())).map_err(|kind| *kind);
             if now == seen {
                 continue;

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use reqwest::Url;
 
+use crate::auth::oauth::secure_url;
 use crate::domain::CounterValue;
 
 /// So many in each period, with bursts of the same size.
@@ -111,26 +111,6 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     } else {
         Err("must be * or origins such as https://app.example.com, separated by commas".to_owned())
     }
-}
-
-/// An address to which secrets may be sent: `https`, or `http` on this machine's loopback, which nobody else hears. With
-/// neither a user nor a fragment.
-pub fn secure_url(text: &str) -> Result<Url, String> {
-    const RIGHT: &str = "must be an https:// URL (http:// on loopback only) without a user and without #";
-    let url = Url::parse(text).map_err(|_| RIGHT.to_owned())?;
-    let safe = match url.scheme() {
-        "https" => url.has_host(),
-        "http" => is_loopback(&url),
-        _ => false,
-    };
-    let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    if safe && plain { Ok(url) } else { Err(RIGHT.to_owned()) }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let Some(host) = url.host_str() else { return false };
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// [`secure_url`] with nothing behind the host and the port; without the last slash.

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::catalogue::*;
-use super::{
-    AuthConfig, Config, HttpConfig, KeySource, LimitsConfig, Sources, StoreConfig, StoreTarget, parse, read_secret_file,
-};
+use super::{AuthConfig, Config, HttpConfig, KeySource, LimitsConfig, Sources, StoreConfig, StoreTarget, parse};
 use crate::auth::keyring::Keyring;
+use crate::secret;
 use crate::store::Rules;
 use crate::store::mongo::check_uri;
 
@@ -200,7 +199,7 @@ impl<'a> Reader<'a> {
                 let shown = mask(&value);
                 ((value.into(), None), shown)
             }
-            (None, Some(path)) => match read_secret_file(Path::new(&path)) {
+            (None, Some(path)) => match secret::read_file(Path::new(&path)) {
                 Ok(value) => ((value, Some(PathBuf::from(&path))), format!("(from the file {path})")),
                 Err(error) => {
                     self.faults.push(format!("{of_file} names {path:?}, which cannot be read: {error}"));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::oauth::Dialect;
 
 fn sources(pairs: &[(&str, &str)]) -> Sources {
     Sources {

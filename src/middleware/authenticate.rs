@@ -11,14 +11,14 @@ use super::observe::Caller;
 use crate::error::{ApiError, Code};
 use crate::extract::{AuthUser, Query};
 use crate::state::AppState;
-use crate::telemetry;
+use crate::trace;
 
 /// Checks the token, counts it against its limit, and names its user to the handler and to the log line.
 pub async fn authenticate(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let query = request.extensions().get::<Query>().cloned().unwrap_or_default();
     let claims = match token(request.headers(), &query) {
         Ok(token) => {
-            let span = telemetry::sampled_span().map_or_else(Span::none, |_| info_span!("check token"));
+            let span = trace::sampled_span().map_or_else(Span::none, |_| info_span!("check token"));
             state.sessions.check(&token).instrument(span).await
         }
         Err(error) => Err(error),

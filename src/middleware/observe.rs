@@ -21,7 +21,7 @@ use crate::error::Reported;
 use crate::extract::client_address::ClientAddress;
 use crate::metrics::{self, HttpRequest};
 use crate::state::AppState;
-use crate::telemetry;
+use crate::trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -134,7 +134,7 @@ impl Drop for Record {
         let user_id = self.caller.0.get().map(field::display);
         let _entered = self.span.enter();
         let request = HttpRequest { method, route: &self.route, status: self.status, code: self.error_type };
-        metrics::http_request(request, duration, telemetry::sampled_ids());
+        metrics::http_request(request, duration, trace::sampled_ids());
         macro_rules! tell {
             ($level:ident) => {
                 tracing::$level!(

@@ -13,7 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::StoreError;
 use crate::metrics::{self, StoreAttempt};
-use crate::telemetry;
+use crate::trace;
 
 /// Measures the operations of one store.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ impl Drop for Observation<'_> {
         if let Some(code) = self.labels.code {
             self.span.record("db.response.status_code", code.to_string());
         }
-        let of = self.span.in_scope(telemetry::sampled_ids);
+        let of = self.span.in_scope(trace::sampled_ids);
         metrics::store_attempt(self.labels, self.started.elapsed(), of);
     }
 }

@@ -20,7 +20,7 @@ use crate::extract::client_address::ClientAddress;
 use crate::metrics::{self, AuthKind, AuthOutcome};
 use crate::state::{AppState, Deadline};
 use crate::store::{Login, StoreError};
-use crate::telemetry;
+use crate::trace;
 
 /// The route of the way back, as its limit's refusals are counted.
 const CALLBACK: &str = "/v1/oauth/{provider}/callback";
@@ -137,7 +137,7 @@ async fn finish(
 /// A callback makes us ask the provider, so one address may not have many.
 fn limited(state: &AppState, address: ClientAddress) -> Result<(), SignInError> {
     let refused = |_| SignInError::new(SignInFailure::RateLimited, "too many sign-ins from this address");
-    state.limits.attempt(address, CALLBACK).map_err(refused)
+    state.limits.attempt(address.limited_by(), CALLBACK).map_err(refused)
 }
 
 /// A parameter, which may come once (RFC 6749 section 3.1).
@@ -174,7 +174,7 @@ fn failed<const N: usize>(provider: &Provider, error: &SignInError, cookies: [Op
         }
         _ => tracing::warn!(provider, failure, cause, "a sign-in through {provider} failed"),
     }
-    redirect(&format!("/#signin_error={failure}&trace_id={}", telemetry::trace_id()), cookies)
+    redirect(&format!("/#signin_error={failure}&trace_id={}", trace::trace_id()), cookies)
 }
 
 fn redirect<const N: usize>(location: &str, cookies: [Option<HeaderValue>; N]) -> Response {

@@ -13,8 +13,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::exchange::ClientAuth;
-use super::{Client, SignInError, SignInFailure, below};
-use crate::config::secure_url;
+use super::{Client, SignInError, SignInFailure, below, secure_url};
 use crate::metrics::Endpoint;
 
 /// How long it is believed what a provider has said of itself. A key that it has withdrawn counts no longer than that.

@@ -18,7 +18,7 @@ use super::{SignInError, SignInFailure};
 use crate::build_info::BUILD;
 use crate::domain::ProviderName;
 use crate::metrics::{self, Endpoint, ProviderCall};
-use crate::telemetry;
+use crate::trace;
 
 /// The most that a provider's answer may hold.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -211,7 +211,7 @@ impl Drop for Observation<'_> {
             self.span.record("error.type", self.labels.error_type);
             self.span.record("otel.status_code", "ERROR");
         }
-        let of = self.span.in_scope(telemetry::sampled_ids);
+        let of = self.span.in_scope(trace::sampled_ids);
         metrics::provider_call(self.labels, self.started.elapsed(), of);
     }
 }
