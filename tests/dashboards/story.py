@@ -35,6 +35,7 @@ STILL = {
     ("Virtual users", "B"): "it is a setting of the load test",
     ("Autoscaler", "A"): "it is a setting of the autoscaler",
     ("Autoscaler", "B"): "it is a setting of the autoscaler",
+    ("Tasks", "B"): "a scrape meets tasks that wait only where it comes in such a moment",
     ("Threads", "A"): "the blocking pool may have been warm before",
 }
 
