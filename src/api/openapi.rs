@@ -148,7 +148,7 @@ impl Modify for Security {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let query = ApiKey::Query(ApiKeyValue::with_description(
             "token",
-            "For older clients. Addresses are logged in many places: prefer the header.",
+            "For clients that cannot set a header. Addresses are logged in many places: prefer it where you can.",
         ));
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
