@@ -48,7 +48,7 @@ def calm(watch, world, seconds):
     signs = len(watch.receiver.signs) - before
     assert signs, "no sign of life for the dead man's switch"
     assert world.load.process.poll() is None, "the load has ended"
-    line = "quiet load for %d s: no alert but Watchdog%s; %d signs of life; the expressions of the other %d alerts are empty" % (
+    line = "quiet load for %d s: no alert but Watchdog%s; %d signs of life; the expressions of the other %d alert rules are empty" % (
         seconds, "".join(" and, on this slow machine, %s (%s)" % key for key in sorted(slow)), signs, len(watch.rules) - 1 - len(slow))
     print(line, flush=True)
     return slow, line
@@ -81,10 +81,12 @@ def scaled(world, options, results):
     unseen = set() if options.only else alerts - {key for trial in trials for key in trial.rows}
     unseen = ["%s (%s)" % key for key in sorted(unseen)]
     unexpected = sorted({name for trial in trials for name in trial.unexpected})
+    names = {name for name, _ in alerts}
     results.summary = "%d faults; %d alerts told; warnings nobody expected: %s; %s" % (
         len(trials), sum(len(trial.told) for trial in trials), ", ".join(unexpected) or "none",
         "expressions that never had rows: " + ", ".join(unseen) if unseen else "of some alerts only" if options.only else
-        "each of the %d alerts' expressions was empty while all was well, and had rows while a fault was on" % len(alerts))
+        "the expression of each of the %d alert rules (%d alerts, %d of them with two severities) was empty while all was well, and had rows while "
+        "a fault was on" % (len(alerts), len(names), len(alerts) - len(names)))
     print("\n" + results.summary, flush=True)
     return len(trials) == len(chosen(options)) and not unseen and not any(trial.problems for trial in trials)
 
