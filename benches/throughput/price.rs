@@ -26,7 +26,7 @@ const TURN: Duration = Duration::from_millis(1_500);
 
 pub(crate) const NOTHING: &str = "nothing";
 pub(crate) const METRICS: &str = "metrics";
-pub(crate) const LOGS: &str = "metrics and logs";
+pub(crate) const LOGS: &str = "metrics and logs, a line for each call";
 pub(crate) const TENTH: &str = "the same, and traces of 10 %";
 pub(crate) const ALL: &str = "the same, and traces of 100 %";
 
