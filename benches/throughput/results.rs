@@ -117,7 +117,8 @@ is an aim not reached, and no promise broken. Overload and fairness are measured
 
 const ROWS: &str = "\
 *× raw driver*: against the raw driver at its best number of clients in the same case. *Of the HTTP limit*: against the same
-service's no-op at its best. *Of the rounds*: calls a second of the slowest and of the fastest. CPU seconds are those of all processes of the service or the database in the measured time.";
+service's no-op at its best. *Of the rounds*: calls a second of the slowest and of the fastest. CPU seconds are those of all
+processes of the service or the database in the measured time.";
 
 const MEMORY: &str = "\
 Resident memory of the service after so many distinct counters were called once each, by 1,000 clients whose connections are
