@@ -3,12 +3,13 @@
     live.py --binary target/debug/counter-api [--pictures DIR] [--keep]
 
 Starts a replica set behind proxies, three replicas, Prometheus with the shipped rules (their windows shorter), and callers;
-then one trouble after the other: a load spike, a storm of wrong passwords, one replica saturated, MongoDB slow, its primary
-killed. In the end it asks every expression, with every variable expanded, over the whole run, and fails on an error, an empty
-answer, a flat line where something should move, a number that its unit cannot have, or a legend that names a label which is
-not there. And each trouble must show in the panel of the overview that is named for it.
+then one trouble after the other: MongoDB's primary killed, of which the README has a picture, a load spike, a storm of wrong
+passwords, one replica saturated, MongoDB slow. In the end it asks every expression, with every variable expanded, over the whole
+run, and fails on an error, an empty answer, a flat line where something should move, a number that its unit cannot have, or a
+legend that names a label which is not there. And each trouble must show in the panel of the overview that is named for it.
 
-kube-state-metrics and k6 are stand-ins (foreign.py); everything of the service, MongoDB and Prometheus is real.
+kube-state-metrics and k6 are stand-ins (foreign.py), and the month before the run is made up (month.py); everything of the
+service, MongoDB and Prometheus is real.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import yaml
 
+import month
 import story
 from answers import Asker, faults
 from board import ROOT, all_values, annotations, boards, queries
@@ -30,6 +32,8 @@ from load import Load
 from stack import SCRAPE, Blackbox, Prometheus, ReplicaSet, Service
 
 CALM, TROUBLE = 25, 30
+# Before the first of them, so that its picture shows what all being well looks like.
+FIRST_CALM = 60
 KEYS = "live:a-secret-of-the-live-run-of-32-bytes-or-more"
 
 
@@ -70,6 +74,7 @@ def run(options, folder):
     (folder / "keys").write_text(KEYS)
     replicas = [Service(options.binary, f"replica{number}", folder, settings) for number in range(3)]
     exporter = Blackbox(options.prometheus.with_name("prometheus-blackbox-exporter"), folder, replicas[0].api)
+    month.write(options.prometheus.with_name("promtool"), folder, folder / "tsdb", time.time())
     prometheus = Prometheus(options.prometheus, folder, jobs(replicas, exporter, foreign))
     load = Load([replica.api for replica in replicas])
     time.sleep(10)
@@ -99,7 +104,11 @@ def judged(options, folder, prometheus):
         if seen.startswith("not seen"):
             found.append(f"{fault}: the overview does not show it: {seen}")
     if options.pictures:
-        pictures(asker, answered, about["windows"], options.pictures)
+        # Needs matplotlib, which nobody needs who only asks.
+        import pictures
+        pictures.of_all(asker, answered, about["windows"], options.pictures)
+        first, (at, _) = next(iter(about["windows"].items()))
+        pictures.of_one_fault(prometheus.url, asker.start, first, at, at + TROUBLE, options.pictures / "readme.png")
     for finding in found:
         print(finding)
     asked = sum(len(answers) for answers in answered.values())
@@ -129,7 +138,7 @@ def trouble(mongo, load, foreign, folder, replicas):
     windows = {}
 
     def during(name, begin, end):
-        time.sleep(CALM)
+        time.sleep(CALM if windows else FIRST_CALM)
         print(f"live: {name}", flush=True)
         begin()
         at = time.time()
@@ -152,12 +161,12 @@ def trouble(mongo, load, foreign, folder, replicas):
         mongo.healthy()
 
     killed = []
+    during("primary killed", kill, restart)
     during("load spike", lambda: spike(True), lambda: spike(False))
     during("wrong passwords", lambda: load.switch("storm", True), lambda: load.switch("storm", False))
     (folder / "keys").write_text(f"{KEYS},next:another-secret-of-the-live-run-of-32-bytes")
     during("one replica saturated", lambda: load.switch("flood", True), lambda: load.switch("flood", False))
     during("MongoDB slow", lambda: mongo.proxies.slow(0.06), lambda: mongo.proxies.slow(0))
-    during("primary killed", kill, restart)
     return windows
 
 
@@ -196,33 +205,6 @@ def judge(asker):
             except ValueError as error:
                 found.append(f"{annotation.where}: {error}")
     return found, answered
-
-
-def pictures(asker, answered, windows, folder):
-    """One picture of each dashboard over the whole run, and one of the overview for each fault."""
-    import render
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for board in boards().values():
-        everything = all_values(board)
-        marks = []
-        for annotation in annotations(board):
-            if not annotation.panel["enable"]:
-                continue
-            answer = asker.answer(annotation, everything)
-            for _, values in answer.series:
-                moments = [at for at, value in zip(answer.times, values) if value]
-                if annotation.panel.get("useValueForTime"):
-                    marks += [(value / 1000, annotation.panel["iconColor"], 0) for value in {v for v in values if v}]
-                elif moments:
-                    marks.append((moments[0], annotation.panel["iconColor"], moments[-1]))
-        by_panel = {}
-        for answer in answered[board["uid"]]:
-            by_panel.setdefault(answer.query.panel["id"], []).append(answer)
-        minutes = int(asker.end - asker.start) // 60
-        order = ", ".join(f"{name} at {int(at - asker.start) // 60}:{int(at - asker.start) % 60:02}"
-                          for name, (at, _) in windows.items())
-        render.draw(board, by_panel, marks, folder / f"{board['uid']}.png", f"{minutes} min: {order}")
 
 
 if __name__ == "__main__":

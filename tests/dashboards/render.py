@@ -3,6 +3,7 @@ legends and scale. It is no Grafana, but it keeps to its grid, its units, its co
 """
 
 import math
+from dataclasses import dataclass
 
 import matplotlib
 from PIL import Image
@@ -15,10 +16,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from answers import legend
 
-WIDTH, DPI = 1280, 100
+DPI = 100
 # A grid unit of Grafana is 30 pixels and a gap of 8.
 UNIT, GAP = 38, 8
-COLUMN = WIDTH / 24
 BACKGROUND, PANEL, INK, FAINT, GRID = "#111217", "#181b1f", "#ccccdc", "#8e8e9c", "#2c2f36"
 CLASSIC = ["#73BF69", "#F2CC0C", "#8AB8FF", "#FF780A", "#F2495C", "#5794F2", "#B877D9", "#705DA0", "#37872D", "#FADE2A"]
 SUFFIX = {"reqps": " req/s", "ops": " ops/s", "cps": " c/s", "none": ""}
@@ -44,17 +44,25 @@ def words(value, unit, decimals=None):
     return text + SUFFIX[unit]
 
 
-def draw(board, answers, marks, path, title):
+@dataclass(frozen=True)
+class Size:
+    """How wide the dashboard is, and how many pixels there are for each of its own."""
+
+    width: int = 1280
+    sharpness: int = 1
+
+
+def draw(board, answers, marks, path, title, size=Size()):
     """One picture. `answers` are a panel's id to its answers, `marks` the annotations' (time, color, until)."""
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in board["panels"])
     height = (rows * UNIT) + 40
-    figure = pyplot.figure(figsize=(WIDTH / DPI, height / DPI), dpi=DPI, facecolor=BACKGROUND)
-    picture = Picture(figure, height, marks)
+    figure = pyplot.figure(figsize=(size.width / DPI, height / DPI), dpi=DPI, facecolor=BACKGROUND)
+    picture = Picture(figure, size.width, height, marks)
     picture.text(GAP, 12, board["title"], size=12, weight="bold")
-    picture.text(WIDTH - GAP, 14, title, size=8, color=FAINT, align="right")
+    picture.text(size.width - GAP, 14, title, size=8, color=FAINT, align="right")
     for panel in board["panels"]:
         picture.panel(panel, answers.get(panel["id"], []))
-    figure.savefig(path, dpi=DPI, facecolor=BACKGROUND)
+    figure.savefig(path, dpi=DPI * size.sharpness, facecolor=BACKGROUND)
     pyplot.close(figure)
     # A palette is enough for flat areas and thin lines, and saves most of the bytes. Coverage keeps the colours of thin lines.
     image = Image.open(path).convert("RGB")
@@ -62,14 +70,15 @@ def draw(board, answers, marks, path, title):
 
 
 class Picture:
-    def __init__(self, figure, height, marks):
-        self.figure, self.height, self.marks = figure, height, marks
+    def __init__(self, figure, width, height, marks):
+        self.figure, self.width, self.height, self.marks = figure, width, height, marks
+        self.column = width / 24
 
     def text(self, x, y, words, *, size=9, color=INK, align="left", weight="normal"):
-        self.figure.text(x / WIDTH, 1 - y / self.height, words, size=size, color=color, ha=align, va="top", weight=weight)
+        self.figure.text(x / self.width, 1 - y / self.height, words, size=size, color=color, ha=align, va="top", weight=weight)
 
     def axes(self, x, y, width, height):
-        axes = self.figure.add_axes((x / WIDTH, 1 - (y + height) / self.height, width / WIDTH, height / self.height))
+        axes = self.figure.add_axes((x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height))
         axes.set_facecolor("none")
         for side in axes.spines.values():
             side.set_visible(False)
@@ -78,13 +87,13 @@ class Picture:
 
     def panel(self, panel, answers):
         box = panel["gridPos"]
-        x, y = box["x"] * COLUMN + GAP / 2, box["y"] * UNIT + 40
-        width, height = box["w"] * COLUMN - GAP, box["h"] * UNIT - GAP
+        x, y = box["x"] * self.column + GAP / 2, box["y"] * UNIT + 40
+        width, height = box["w"] * self.column - GAP, box["h"] * UNIT - GAP
         if panel["type"] == "row":
             self.text(x, y + 8, f"▾ {panel['title']}", size=10, weight="bold")
             return
         self.figure.patches.append(FancyBboxPatch(
-            (x / WIDTH, 1 - (y + height) / self.height), width / WIDTH, height / self.height, boxstyle="square,pad=0", zorder=-3,
+            (x / self.width, 1 - (y + height) / self.height), width / self.width, height / self.height, boxstyle="square,pad=0", zorder=-3,
             facecolor=PANEL, edgecolor=GRID, linewidth=0.8, transform=self.figure.transFigure, figure=self.figure))
         self.text(x + 8, y + 7, panel["title"], size=8.5)
         inner = (x + 8, y + 30, width - 16, height - 38)
@@ -93,8 +102,11 @@ class Picture:
 
     def time_axis(self, axes, times):
         axes.set_xlim(times[0], times[-1])
-        ticks = [times[0] + (times[-1] - times[0]) * share for share in (0.2, 0.4, 0.6, 0.8)]
-        axes.set_xticks(ticks, [f"{int(tick - times[0]) // 60}:{int(tick - times[0]) % 60:02}" for tick in ticks])
+        # On whole minutes, or on parts of one that a clock has.
+        length = times[-1] - times[0]
+        every = next(every for every in (15, 30, 60, 120, 300, 600) if length / every < 6)
+        ticks = range(every, int(length), every)
+        axes.set_xticks([times[0] + tick for tick in ticks], [f"{tick // 60}:{tick % 60:02}" for tick in ticks])
 
     def draw_marks(self, axes, times):
         for start, color, until in self.marks:
@@ -102,7 +114,8 @@ class Picture:
                 continue
             axes.axvline(start, color=color, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.8)
             if until > start:
-                axes.axvspan(start, until, color=color, alpha=0.08, linewidth=0)
+                # Above the data, and not over it.
+                axes.axvspan(start, until, 1, 1.04, color=color, linewidth=0, clip_on=False)
 
     def timeseries(self, panel, answers, x, y, width, height):
         field, custom = panel["fieldConfig"]["defaults"], panel["fieldConfig"]["defaults"]["custom"]
@@ -158,7 +171,7 @@ class Picture:
             y = bottom - 13 * (len(shown) - line) + 4
             for offset, name, color in row:
                 self.figure.patches.append(Rectangle(
-                    ((x + offset) / WIDTH, 1 - (y + 7) / self.height), 10 / WIDTH, 3 / self.height, facecolor=color, zorder=-1,
+                    ((x + offset) / self.width, 1 - (y + 7) / self.height), 10 / self.width, 3 / self.height, facecolor=color, zorder=-1,
                     transform=self.figure.transFigure, figure=self.figure))
                 self.text(x + offset + 13, y, name, size=7, color=INK)
         return len(shown)
@@ -171,7 +184,7 @@ class Picture:
         for line, (highest, name, color) in enumerate(ranked[:int((height - 14) / 14)]):
             top = y + 15 + 14 * line
             self.figure.patches.append(Rectangle(
-                (x / WIDTH, 1 - (top + 7) / self.height), 10 / WIDTH, 3 / self.height, facecolor=color, zorder=-1,
+                (x / self.width, 1 - (top + 7) / self.height), 10 / self.width, 3 / self.height, facecolor=color, zorder=-1,
                 transform=self.figure.transFigure, figure=self.figure))
             self.text(x + 13, top, shortened(name, int((width - 70) / 5)), size=7)
             self.text(x + width, top, words(highest, unit), size=7, align="right")
@@ -184,7 +197,7 @@ class Picture:
         background = panel["options"]["colorMode"].startswith("background")
         if background:
             self.figure.patches.append(Rectangle(
-                ((x - 7) / WIDTH, 1 - (y + height + 7) / self.height), (width + 14) / WIDTH, (height + 9) / self.height,
+                ((x - 7) / self.width, 1 - (y + height + 7) / self.height), (width + 14) / self.width, (height + 9) / self.height,
                 facecolor=color, zorder=-2, transform=self.figure.transFigure, figure=self.figure))
         if panel["options"]["graphMode"] == "area" and len(values) > 1:
             axes = self.axes(x - 7, y + height * 0.45, width + 14, height * 0.55 + 7)
@@ -215,8 +228,8 @@ class Picture:
             by = fields[titles.index(panel["options"]["sortBy"][0]["displayName"])]
             body.sort(key=lambda row: -(row.get(by) or 0))
         # Texts take what they need, numbers the rest.
-        longest = [max([len(titles[i])] + [len(str(row.get(field, ""))) if isinstance(row.get(field, ""), str) else 8
-                                           for row in body]) for i, field in enumerate(fields)]
+        longest = [2 + max([len(titles[i])] + [len(str(row.get(field, ""))) if isinstance(row.get(field, ""), str) else 8
+                                               for row in body]) for i, field in enumerate(fields)]
         edges = [x + width * sum(longest[:i]) / sum(longest) for i in range(len(fields))]
         for edge, title in zip(edges, titles):
             self.text(edge, y, title, size=8, color="#6E9FFF", weight="bold")

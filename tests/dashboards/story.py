@@ -25,8 +25,6 @@ STILL = {
     ("Log lines left out", "B"): "only a machine that is busy enough repeats one warning 20 times a second",
     ("Requests for a connection", "B"): "only an outage longer than this one makes operations give up waiting",
     ("Panics", "A"): "a panic is a bug",
-    ("Availability: exhausted in", "A"): "a run that begins badly has nothing left from its first minute on",
-    ("Latency: exhausted in", "A"): "a run that begins badly has nothing left from its first minute on",
     ("Conflicts", "B"): "no replica dies in the run",
     ("Sign-ins through providers", "A"): "no provider of sign-ins is set up in the run",
     ("Failed by the provider", "A"): "no provider of sign-ins is set up in the run",
