@@ -1,5 +1,5 @@
 # Targets are listed by `make help`. Everything that is installed goes to .tools/, which git ignores; nothing else on the
-# machine is touched. README.md names what must be there.
+# machine is touched. CONTRIBUTING.md names what must be there.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
