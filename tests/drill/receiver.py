@@ -1,11 +1,10 @@
 """Who is called: PagerDuty's Events API v2 as strict as its reference, and a dead man's switch."""
 
-import http.server
 import json
-import threading
 import time
 
 import pagerduty
+from servers import Handler, Server
 
 HIGH, LOW = "h" * 32, "l" * 32
 TOKEN = "the token of the dead man's switch"
@@ -52,29 +51,24 @@ class Receiver:
         self.pager, self.signs = pagerduty.Receiver(), []
         signs = self.signs
 
-        class Switch(http.server.BaseHTTPRequestHandler):
+        class Switch(Handler):
             def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                body = json.loads(self.body())
                 right = (self.path == "/counter-api" and self.headers["Authorization"] == "Bearer " + TOKEN
                          and body["commonLabels"]["alertname"] == "Watchdog")
                 signs.append((time.monotonic(), right))
-                self.send_response(200)
-                self.end_headers()
+                self.reply(200)
 
-            def log_message(self, *_):
-                pass
-
-        self.switch = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Switch)
+        self.switch = Server(Switch)
 
     def __enter__(self):
-        self.pager.__enter__()
-        threading.Thread(target=self.switch.serve_forever, daemon=True).start()
+        self.pager.start()
+        self.switch.start()
         return self
 
     def __exit__(self, *_):
-        self.pager.__exit__()
-        self.switch.shutdown()
-        self.switch.server_close()
+        self.pager.stop()
+        self.switch.stop()
 
     @property
     def pagerduty_url(self):
@@ -82,7 +76,7 @@ class Receiver:
 
     @property
     def switch_url(self):
-        return "http://127.0.0.1:%d" % self.switch.server_port
+        return self.switch.url
 
     def incidents(self):
         by_key = {}

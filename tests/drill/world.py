@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import http.server
 import itertools
 import json
 import os
@@ -12,11 +11,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 
 import pymongo
 from certificates import certificate
 from harness import PATIENCE, BlackboxExporter, Program, Service, tool, wait_for
+from servers import Handler, Server
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 REGIONS = ("europe", "america", "asia")
@@ -34,15 +33,6 @@ SETTINGS = {"COUNTER_JWT_KEYS": "", "COUNTER_MAX_QUEUE": "20", "COUNTER_MAX_CONN
             "COUNTER_DRAIN_DELAY": "1s"}
 # Eight are kept for commits and pings; this many more are there for other calls.
 POOL = 16
-
-
-class Quiet(http.server.ThreadingHTTPServer):
-    """Who asks is a program that may have hung up: a dead one, for example."""
-
-    daemon_threads = True
-
-    def handle_error(self, *_):
-        pass
 
 
 class Pipe(Program):
@@ -127,27 +117,18 @@ class Collector:
         self.start()
 
     def start(self):
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Spans(Handler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.send_header("Content-Length", "0")
-                # So that none goes on to be served when it is gone.
-                self.send_header("Connection", "close")
-                self.end_headers()
+                self.body()
+                # So that no connection goes on to be served when it is gone.
+                self.reply(200, headers=[("Content-Type", "application/x-protobuf"), ("Connection", "close")])
 
-            def log_message(self, *_):
-                pass
-
-        self.server = Quiet(("127.0.0.1", self.port), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = Server(Spans, self.port).start()
 
     def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
+        self.server.stop()
 
 
 class StandIn:
@@ -168,20 +149,13 @@ class StandIn:
     def __init__(self):
         self.values = values = dict(self.WELL)
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Metrics(Handler):
             def do_GET(self):
                 body = "".join("%s %g\n" % pair for pair in values.items()).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.end_headers()
-                self.wfile.write(body)
+                self.reply(200, body, [("Content-Type", "text/plain; version=0.0.4")])
 
-            def log_message(self, *_):
-                pass
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
+        self.server = Server(Metrics).start()
         self.address = "127.0.0.1:%d" % self.server.server_port
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def say(self, metric, value):
         self.values[next(name for name in self.values if name.startswith(metric + "{"))] = value

@@ -1,57 +1,41 @@
 """A receiver of PagerDuty's Events API v2 that is as strict as the API's reference: https://developer.pagerduty.com/docs/events-api-v2"""
 
-import http.server
 import json
 import re
-import threading
 import time
+
+from servers import Handler, Server
 
 ROUTING_KEY = "0123456789abcdef0123456789ABCDEF"
 
 
-class Receiver:
+class Receiver(Server):
     """Keeps the events it took, and what was wrong with those it refused. `answers` are statuses to give first instead."""
 
     def __init__(self, answers=()):
         self.events, self.refused, self.pending = [], [], list(answers)
         receiver = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Events(Handler):
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.body()
                 if receiver.pending:
-                    self.reply(receiver.pending.pop(0), {"status": "throttled"})
+                    self.say(receiver.pending.pop(0), {"status": "throttled"})
                     return
                 faults = faults_of(self.path, self.headers, body)
                 if faults:
                     receiver.refused.append(faults)
-                    self.reply(400, {"status": "invalid event", "message": "Event object is invalid", "errors": faults})
+                    self.say(400, {"status": "invalid event", "message": "Event object is invalid", "errors": faults})
                     return
                 event = json.loads(body)
                 receiver.events.append((time.monotonic(), event))
-                self.reply(202, {"status": "success", "message": "Event processed", "dedup_key": event["dedup_key"]})
+                self.say(202, {"status": "success", "message": "Event processed", "dedup_key": event["dedup_key"]})
 
-            def reply(self, status, answer):
-                data = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
+            def say(self, status, answer):
+                self.reply(status, json.dumps(answer).encode(), [("Content-Type", "application/json")])
 
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = "http://127.0.0.1:%d/v2/enqueue" % self.server.server_address[1]
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        super().__init__(Events)
+        self.endpoint = "http://127.0.0.1:%d/v2/enqueue" % self.server_port
 
     def of(self, key):
         """The events with this dedup key, in order."""

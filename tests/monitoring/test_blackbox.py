@@ -1,17 +1,15 @@
 """The blackbox exporter with the shipped modules, and the canary's token, against the service."""
 
 import concurrent.futures
-import http.server
 import json
 import os
-import ssl
 import subprocess
-import threading
 import time
 import unittest
 
 from certificates import certificate
-from harness import PATIENCE, ROOT, BlackboxExporter, ReplicaSet, Service, Stage, fetch, tool, wait_for
+from harness import PATIENCE, ROOT, BlackboxExporter, ReplicaSet, Service, Stage, tool, wait_for
+from servers import Answer
 
 SCRIPT = ROOT / "monitoring/blackbox/canary-token"
 PASSWORD = "correct & horse=battery+staple %41 \"é\" \\"
@@ -21,47 +19,6 @@ def canary_token(stage, api, call, password=PASSWORD, shell="sh", password_file=
     environment = {"PATH": os.environ["PATH"], "CANARY_API": api, "CANARY_EMAIL": "canary+eu@example.com",
                    "CANARY_PASSWORD_FILE": str(stage.file(password_file, password + "\n")), "CANARY_TOKEN_FILE": str(stage.directory / "token")}
     return subprocess.run([shell, str(SCRIPT)] + call.split(), capture_output=True, text=True, timeout=PATIENCE, env=environment)
-
-
-class Answer:
-    """A server that answers everything alike; with TLS where it is given a certificate."""
-
-    def __init__(self, status=200, body=b"", headers=(), pem=None):
-        self.tokens = tokens = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self):
-                tokens.append(self.headers.get("Authorization"))
-                self.send_response(status)
-                for name, value in headers:
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = answer
-
-            def log_message(self, *_):
-                pass
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_):
-                """Clients that refuse the certificate hang up."""
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        if pem:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pem)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.url = "%s://127.0.0.1:%d" % ("https" if pem else "http", self.server.server_address[1])
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 HEALTH = json.dumps({"status": "pass", "version": "0.1.0", "checks": {}}, separators=(",", ":")).encode()
@@ -93,7 +50,7 @@ class Modules(unittest.TestCase):
                 self.assertEqual((metrics["probe_success"], metrics["probe_http_status_code"]), (0, status), (status, body))
             with Answer(200, HEALTH, HEALTH_JSON) as elsewhere:
                 metrics = probe(302, b"", [("Location", elsewhere.url)])
-                self.assertEqual((metrics["probe_success"], metrics["probe_http_status_code"], elsewhere.tokens), (0, 302, []))
+                self.assertEqual((metrics["probe_success"], metrics["probe_http_status_code"], elsewhere.requests), (0, 302, []))
             self.assertEqual(exporter.probe("http_health", "http://127.0.0.1:1/health")["probe_http_status_code"], 0)
 
     def test_a_certificate_is_verified_and_its_end_is_seen(self):
@@ -116,11 +73,11 @@ class Modules(unittest.TestCase):
             exporter = BlackboxExporter(stage, stage.file("token", "t0ken\n"))
             with Answer(200, b'{"counter":"default","value":7,"previous":6}') as elsewhere:
                 self.assertEqual(exporter.probe("http_next", elsewhere.url)["probe_success"], 1)
-                self.assertEqual(elsewhere.tokens, ["Bearer t0ken"])
+                self.assertEqual(elsewhere.requests, [("POST", "/", "Bearer t0ken")])
                 for status in (302, 307, 308):
                     with Answer(status, b"", [("Location", elsewhere.url)]) as server:
                         self.assertEqual(exporter.probe("http_next", server.url)["probe_success"], 0)
-                self.assertEqual(len(elsewhere.tokens), 1)
+                self.assertEqual(len(elsewhere.requests), 1)
             with Answer(200, b'{"status":"pass"}') as other:
                 self.assertEqual(exporter.probe("http_next", other.url)["probe_success"], 0)
 

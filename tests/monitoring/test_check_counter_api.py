@@ -1,10 +1,8 @@
 """The Nagios plugin, against small servers with every kind of answer, and against the service itself."""
 
-import http.server
 import json
 import re
 import socket
-import ssl
 import subprocess
 import threading
 import time
@@ -12,55 +10,13 @@ import unittest
 
 from harness import PATIENCE, ROOT, Service, Stage, fetch, free_port
 from certificates import certificate
+from servers import Answer
 
 PLUGIN = ROOT / "monitoring/nagios/check_counter_api"
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 
 PASS = {"status": "pass", "version": "0.1.0", "checks": {"store:mongodb": {"status": "pass", "latency_ms": 1.5, "time": "…"}}}
 FAIL = {"status": "fail", "version": "0.1.0", "checks": {"store:mongodb": {"status": "fail", "latency_ms": 2000.1, "time": "…"}}}
-
-
-class Server:
-    """Answers every request with the same status and body, after a while."""
-
-    def __init__(self, status, body, delay=0.0, headers=(), context=None):
-        self.requests = requests = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def answer(self):
-                requests.append((self.command, self.path, self.headers.get("Authorization")))
-                time.sleep(delay)
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                for name, value in headers:
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            do_GET = do_POST = answer
-
-            def log_message(self, *_):
-                pass
-
-        class Quiet(http.server.ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, *_):
-                """The plugin hangs up on slow servers, which is what is tested."""
-
-        self.server = Quiet(("127.0.0.1", 0), Handler)
-        if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.url = "%s://localhost:%d" % ("https" if context else "http", self.server.server_address[1])
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 class Raw:
@@ -112,24 +68,24 @@ class Answers(unittest.TestCase):
         return line
 
     def test_pass_is_ok_with_perfdata(self):
-        line = self.check(OK, "/health passes", Server(200, PASS), "-w", "9")
+        line = self.check(OK, "/health passes", Answer(200, PASS), "-w", "9")
         self.assertRegex(line, r"\| time=\d\.\d{6}s;9;10;0;10 'store:mongodb'=1\.5ms;;;0$")
 
     def test_slow_is_a_warning_and_slower_is_critical(self):
-        line = self.check(WARNING, "slow", Server(200, PASS, delay=1.2))
+        line = self.check(WARNING, "slow", Answer(200, PASS, delay=1.2))
         self.assertIn("s;1;10;0;10 ", line, "the thresholds without options")
-        self.check(OK, "passes", Server(200, PASS, delay=1.2), "-w", "9")
-        self.check(WARNING, "slow", Server(200, PASS, delay=0.6), "-w", "0.5")
-        line = self.check(CRITICAL, "slow", Server(200, PASS, delay=0.6), "-w", "0.1", "-c", "0.5")
+        self.check(OK, "passes", Answer(200, PASS, delay=1.2), "-w", "9")
+        self.check(WARNING, "slow", Answer(200, PASS, delay=0.6), "-w", "0.5")
+        line = self.check(CRITICAL, "slow", Answer(200, PASS, delay=0.6), "-w", "0.1", "-c", "0.5")
         self.assertRegex(line, r"time=\d+\.\d+s;0\.1;0\.5;0;10")
 
     def test_fail_is_critical_whatever_the_status(self):
-        self.check(CRITICAL, "store:mongodb (503)", Server(503, FAIL))
-        self.check(CRITICAL, "store:mongodb (200)", Server(200, FAIL))
+        self.check(CRITICAL, "store:mongodb (503)", Answer(503, FAIL))
+        self.check(CRITICAL, "store:mongodb (200)", Answer(200, FAIL))
 
     def test_a_proxy_without_a_service_behind_it_is_critical(self):
         for status in (502, 503, 504):
-            self.check(CRITICAL, str(status), Server(status, b"<html>Bad Gateway</html>"))
+            self.check(CRITICAL, str(status), Answer(status, b"<html>Bad Gateway</html>"))
 
     def test_no_connection_is_critical(self):
         state, line = run("--url", "http://127.0.0.1:%d" % free_port())
@@ -141,7 +97,7 @@ class Answers(unittest.TestCase):
         self.check(CRITICAL, "broke off", Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"]))
 
     def test_no_answer_in_time_is_critical_at_that_time(self):
-        for silent in (Raw([], hang_up=False), Server(200, PASS, delay=60),
+        for silent in (Raw([], hang_up=False), Answer(200, PASS, delay=60),
                        # A byte now and then never lets a socket's own time-out pass.
                        Raw([b"HTTP/1.1 200 OK\r\n"] + [b"x: y\r\n"] * 120)):
             started = time.monotonic()
@@ -152,28 +108,26 @@ class Answers(unittest.TestCase):
         for status, body in ((200, b"<html>welcome</html>"), (200, {"status": "pass"}), (200, {"status": "ok", "checks": {}}), (200, b""),
                              (200, [1]), (200, b"\xff\xfe"), (200, {"status": "pass", "checks": {"a": 1}}), (404, {"code": "not_found"}),
                              (500, {"code": "internal"}), (204, b""), (200, b"{" * 100_000)):
-            self.check(UNKNOWN, "no answer of /health", Server(status, body))
+            self.check(UNKNOWN, "no answer of /health", Answer(status, body))
         self.check(UNKNOWN, "not HTTP", Raw([b"SSH-2.0-OpenSSH_9.2\r\n"]))
 
     def test_a_redirect_is_not_followed(self):
-        with Server(200, PASS) as elsewhere:
-            self.check(UNKNOWN, "302", Server(302, b"", headers=[("Location", elsewhere.url + "/health")]))
+        with Answer(200, PASS) as elsewhere:
+            self.check(UNKNOWN, "302", Answer(302, b"", headers=[("Location", elsewhere.url + "/health")]))
             self.assertEqual(elsewhere.requests, [])
 
     def test_no_answer_breaks_the_line(self):
-        line = self.check(UNKNOWN, "no answer of /health", Server(200, b"one\ntwo | time=0s \xc3\xa9\x1b[31m"))
+        line = self.check(UNKNOWN, "no answer of /health", Answer(200, b"one\ntwo | time=0s \xc3\xa9\x1b[31m"))
         self.assertEqual(line.count("|"), 0)
         odd = {"status": "pass", "version": "1|2\n", "checks": {"a'b c|": {"status": "pass", "latency_ms": 1}}}
-        line = self.check(OK, "version 1?2?", Server(200, odd), "-w", "9")
+        line = self.check(OK, "version 1?2?", Answer(200, odd), "-w", "9")
         self.assertTrue(line.endswith("'a_b_c_'=1ms;;;0"), line)
 
     def test_a_certificate_that_is_not_trusted_is_critical(self):
         with Stage() as stage:
             path = certificate(stage, days=30)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(path)
-            self.check(OK, "passes", Server(200, PASS, context=context), "--ca-file", str(path), "-w", "9")
-            self.check(CRITICAL, "the certificate is refused", Server(200, PASS, context=context))
+            self.check(OK, "passes", Answer(200, PASS, pem=path), "--ca-file", str(path), "-w", "9")
+            self.check(CRITICAL, "the certificate is refused", Answer(200, PASS, pem=path))
 
 
 class Arguments(unittest.TestCase):
@@ -202,7 +156,7 @@ class Next(unittest.TestCase):
             return run("--url", server.url, "--next", "default", "--token-file", str(file), "-w", "9")
 
     def test_a_number_is_ok(self):
-        server = Server(200, {"counter": "default", "value": 43, "previous": 42})
+        server = Answer(200, {"counter": "default", "value": 43, "previous": 42})
         state, line = self.run_next(server, "t0ken\n")
         self.assertEqual(state, OK, line)
         self.assertRegex(line, r"next took 43 in \d\.\d+ s \| time=\d\.\d{6}s;9;10;0;10 value=43c$")
@@ -210,20 +164,20 @@ class Next(unittest.TestCase):
 
     def test_a_refusal_is_critical_and_says_its_code(self):
         for code in ("store_unavailable", "overloaded", "outcome_unknown"):
-            state, line = self.run_next(Server(503, {"code": code}))
+            state, line = self.run_next(Answer(503, {"code": code}))
             self.assertEqual((state, code in line), (CRITICAL, True), line)
-        self.assertEqual(self.run_next(Server(502, b"Bad Gateway"))[0], CRITICAL)
+        self.assertEqual(self.run_next(Answer(502, b"Bad Gateway"))[0], CRITICAL)
 
     def test_what_is_wrong_with_the_check_is_unknown(self):
-        state, line = self.run_next(Server(401, {"code": "token_expired"}))
+        state, line = self.run_next(Answer(401, {"code": "token_expired"}))
         self.assertEqual((state, "token_expired" in line), (UNKNOWN, True), line)
         for status, body in ((200, {"counter": "other", "value": 1}), (200, {"counter": "default", "value": True}), (200, PASS), (401, b""),
                              (429, {"code": "rate_limited"}), (404, {"code": "not_found"})):
-            self.assertEqual(self.run_next(Server(status, body))[0], UNKNOWN)
+            self.assertEqual(self.run_next(Answer(status, body))[0], UNKNOWN)
 
     def test_a_token_that_cannot_be_sent_is_unknown(self):
         for token in ("", "two words", "line\nbreak", "é"):
-            server = Server(200, {"counter": "default", "value": 1})
+            server = Answer(200, {"counter": "default", "value": 1})
             self.assertEqual(self.run_next(server, token)[0], UNKNOWN)
             self.assertEqual(server.requests, [])
         self.assertEqual(run("--url", "http://localhost:1", "--next", "a", "--token-file", "/no/such")[0], UNKNOWN)
