@@ -12,7 +12,7 @@ from programs import PASSING_ON, Collector, Mongod, Service, settle
 # How a call looks. Below each span: `|` what it says of itself, `>` where its links lead; `…` is not the same each time.
 # The first one is the client's own, and has the id that the client made up.
 
-NEXT = """\
+A_NEXT = """\
 CLIENT till
   SERVER POST /v1/next
     | client.address = "127.0.0.1"
@@ -22,26 +22,34 @@ CLIENT till
     | url.path = "/v1/next"
     | url.query = "count=1"
     | url.scheme = "http"
+"""
+WAITED = """\
     INTERNAL check token
     INTERNAL queue
+"""
+COMMIT_OF_ONE = """\
     INTERNAL commit
       | counter_api.batch.size = 1
-      CLIENT findAndModify incremental_counter
-        | db.collection.name = "incremental_counter"
+"""
+
+
+def command(operation, collection, outcome=""):
+    """What the database is asked within a commit, or the check of a token."""
+    return f"""\
+      CLIENT {operation} {collection}{outcome}
+        | db.collection.name = "{collection}"
         | db.namespace = "thinkific_challenge"
-        | db.operation.name = "findAndModify"
+        | db.operation.name = "{operation}"
         | db.system.name = "mongodb"
 """
 
+
+TAKE = command("findAndModify", "incremental_counter")
+NEXT = A_NEXT + WAITED + COMMIT_OF_ONE + TAKE
+
 # A token is looked up again after three seconds.
 LOOKED_UP_AFTER = 3.1
-LOOKED_UP = """\
-      CLIENT find users
-        | db.collection.name = "users"
-        | db.namespace = "thinkific_challenge"
-        | db.operation.name = "find"
-        | db.system.name = "mongodb"
-"""
+LOOKED_UP = command("find", "users")
 
 # A caller's own fault: the status of no span is an error.
 NOT_FOUND = """\
@@ -54,16 +62,7 @@ CLIENT till
     | http.route = "/v1/counters/{name}/current"
     | url.path = "/v1/counters/nothing/current"
     | url.scheme = "http"
-    INTERNAL check token
-    INTERNAL queue
-    INTERNAL commit
-      | counter_api.batch.size = 1
-      CLIENT find incremental_counter
-        | db.collection.name = "incremental_counter"
-        | db.namespace = "thinkific_challenge"
-        | db.operation.name = "find"
-        | db.system.name = "mongodb"
-"""
+""" + WAITED + COMMIT_OF_ONE + command("find", "incremental_counter")
 
 # The database is gone: told once, by the command that failed, and by the call that failed with it.
 STORE_DOWN = """\
@@ -77,60 +76,25 @@ CLIENT till
     | url.path = "/v1/next"
     | url.query = "count=1"
     | url.scheme = "http"
-    INTERNAL check token
-    INTERNAL queue
-    INTERNAL commit
-      | counter_api.batch.size = 1
-      CLIENT findAndModify incremental_counter ERROR
-        | db.collection.name = "incremental_counter"
-        | db.namespace = "thinkific_challenge"
-        | db.operation.name = "findAndModify"
-        | db.system.name = "mongodb"
+""" + WAITED + COMMIT_OF_ONE + command("findAndModify", "incremental_counter", " ERROR") + """\
         | error.type = …
 """
 # How it is gone depends on what the driver noticed first: a connection that broke, or no server to choose.
 HOW_IT_IS_GONE = [("CLIENT", "error.type")]
 
 # Of calls that wait while another is under way, the first has the commit that serves them all …
-FIRST_OF_BATCH = """\
-CLIENT till
-  SERVER POST /v1/next
-    | client.address = "127.0.0.1"
-    | http.request.method = "POST"
-    | http.response.status_code = 200
-    | http.route = "/v1/next"
-    | url.path = "/v1/next"
-    | url.query = "count=1"
-    | url.scheme = "http"
-    INTERNAL check token
-    INTERNAL queue
+FIRST_OF_BATCH = A_NEXT + WAITED + """\
     INTERNAL commit
       | counter_api.batch.size = 5
       > SERVER POST /v1/next of another trace
       > SERVER POST /v1/next of another trace
       > SERVER POST /v1/next of another trace
-      CLIENT findAndModify incremental_counter
-        | db.collection.name = "incremental_counter"
-        | db.namespace = "thinkific_challenge"
-        | db.operation.name = "findAndModify"
-        | db.system.name = "mongodb"
-"""
+""" + TAKE
 
 # … and the others a link to it.
-OTHER_OF_BATCH = """\
-CLIENT till
-  SERVER POST /v1/next
-    | client.address = "127.0.0.1"
-    | http.request.method = "POST"
-    | http.response.status_code = 200
-    | http.route = "/v1/next"
-    | url.path = "/v1/next"
-    | url.query = "count=1"
-    | url.scheme = "http"
+OTHER_OF_BATCH = A_NEXT + """\
     > INTERNAL commit of another trace
-    INTERNAL check token
-    INTERNAL queue
-"""
+""" + WAITED
 
 RESOURCE = {
     "service.name": "counter-api",
