@@ -26,6 +26,21 @@ const take = async (page, number) => {
   await page.getByRole('button', { name: 'Take a number' }).click();
   await page.getByText(`${number} is yours.`).waitFor();
 };
+
+/** Has an account with a password and one number, and signs in at the provider with the same address. */
+async function signInWithTakenAddress(page) {
+  const email = await signUp(page);
+  await take(page, 1);
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await signIn(page, email);
+}
+
+/** Answers whose account it is. */
+async function join(page, password) {
+  await page.getByLabel('Password of that account').fill(password);
+  await page.getByRole('button', { name: 'Join the accounts' }).click();
+}
+
 /** What the browser complained of, but for the provider, which has no icon and is another host. */
 const complaints = (tab, ...expected) => tab.complaints(world.provider.issuer, ...expected);
 
@@ -99,17 +114,12 @@ it('who says no there is told so here', async () => {
 it('an account with a password and the same address is joined by its password', async () => {
   const tab = await world.open();
   const { page } = tab;
-  const email = await signUp(page);
-  await take(page, 1);
-  await page.getByRole('button', { name: 'Sign out' }).click();
-  await signIn(page, email);
+  await signInWithTakenAddress(page);
   await page.getByRole('heading', { name: 'You may have an account already' }).waitFor();
   assert.equal(await page.evaluate(() => document.activeElement.id), 'link-title');
-  await page.getByLabel('Password of that account').fill('not the password');
-  await page.getByRole('button', { name: 'Join the accounts' }).click();
+  await join(page, 'not the password');
   await page.getByText('The e-mail address or the password is wrong.').waitFor();
-  await page.getByLabel('Password of that account').fill(PASSWORD);
-  await page.getByRole('button', { name: 'Join the accounts' }).click();
+  await join(page, PASSWORD);
   await yours(page);
   await take(page, 2);
   await page.getByRole('button', { name: 'Remove Example ID' }).click();
@@ -123,19 +133,14 @@ it('an account with a password and the same address is joined by its password', 
 it('whoever does not know the password gets another account, and three tries at most', async () => {
   const tab = await world.open();
   const { page } = tab;
-  const email = await signUp(page);
-  await take(page, 1);
-  await page.getByRole('button', { name: 'Sign out' }).click();
-  await signIn(page, email);
+  await signInWithTakenAddress(page);
   for (const guess of ['first guess', 'second guess', 'third guess']) {
-    await page.getByLabel('Password of that account').fill(guess);
-    await page.getByRole('button', { name: 'Join the accounts' }).click();
+    await join(page, guess);
     await page.waitForFunction(() => document.getElementById('link-form').getAttribute('aria-busy') === null);
     await page.getByText(/wrong\.|too many tries/).waitFor();
   }
   if (await page.getByLabel('Password of that account').isVisible()) {
-    await page.getByLabel('Password of that account').fill(PASSWORD);
-    await page.getByRole('button', { name: 'Join the accounts' }).click();
+    await join(page, PASSWORD);
     await page.getByText('That took longer than a minute, or had too many tries').waitFor();
   }
   assert.equal(await tokenOf(page), null);
