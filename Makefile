@@ -10,6 +10,11 @@ SHELL := /bin/bash
 # The number of tests at once: the integration tests start real servers, a few at a time are best on small machines.
 TEST_THREADS ?= 4
 
+# Builds target/debug/counter-api of what `cargo test` compiles: the tests' own dependencies turn on features of others (Cargo.toml says
+# which), so that `cargo build` alone would compile a third of them once more. Any test would do, and this one is small. It is no target,
+# for that would be made once, and `make mutants` may come in between and leave a faulty binary there.
+build := cargo build --locked --bins --test consistency
+
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -51,9 +56,8 @@ failover-plot: tools ## Kill a primary under load and draw what the metrics say,
 	PLOT=1 cargo test --locked --test it death_of_the_primary
 
 property: ## Property tests of the running service, from its OpenAPI file (a minute)
-property: ## Property tests of the running service, from its OpenAPI file
 	scripts/install-schemathesis
-	cargo build --locked
+	$(build)
 	scripts/run-schemathesis
 
 page: ## Use the pages in a real browser: the whole way, failures, attacks, accessibility (3 minutes)
@@ -61,18 +65,18 @@ page: ## Use the pages in a real browser: the whole way, failures, attacks, acce
 	scripts/install-loadtest-tools
 	scripts/install-oauth-tools
 	scripts/install-page-tools
-	cargo build --locked
+	$(build)
 	cd tests/page && node --test --test-concurrency=2 --test-reporter=spec
 
 page-picture: ## Take the picture of the page for the README
 	scripts/install-loadtest-tools
 	scripts/install-page-tools
-	cargo build --locked
+	$(build)
 	node tests/page/picture.js docs/images/page.png
 
 postman: ## Run the Postman collection with newman, and hold it to the API's description (seconds)
 	scripts/install-postman-tools
-	cargo build --locked
+	$(build)
 	cd tests/postman && node --test --test-reporter=spec
 
 monitoring: ## Check Prometheus' rules and Alertmanager's routing with their own tools, and run the rules' tests (2 minutes)
@@ -94,14 +98,14 @@ nagios: ## Nagios, the blackbox exporter and PagerDuty's notifications against t
 	scripts/install-mongosh
 	scripts/install-prometheus
 	scripts/install-nagios
-	cargo build --locked
+	$(build)
 	@cd tests/monitoring; printf '%s\n' test_*.py | xargs -P 4 -n 1 python3 -B -m unittest
 
 runbooks: ## Run every query and command of the runbooks (2 minutes)
 	scripts/install-mongod
 	scripts/install-mongosh
 	scripts/install-prometheus
-	cargo build --locked
+	$(build)
 	scripts/check-runbooks
 
 dashboards-json: ## Write dashboards/*.json from dashboards/source
@@ -116,7 +120,7 @@ dashboards-check: ## Check the dashboards without starting anything, and see the
 dashboards: dashboards-check ## Ask every panel's expressions of replicas under load and faults, and draw the pictures (7 minutes)
 	scripts/install-mongod
 	scripts/install-prometheus
-	cargo build --locked
+	$(build)
 	.tools/dashboards/bin/python tests/dashboards/live.py --binary target/debug/counter-api --pictures $(or $(PICTURES),dashboards/pictures)
 
 dashboards-strict: ## Read the dashboards strictly with Grafana's own types (a minute to build)
@@ -148,7 +152,7 @@ drill-tools:
 	scripts/install-mongod
 	scripts/install-prometheus
 	scripts/install-drill
-	cargo build --locked
+	$(build)
 
 bench: ## Measure everything beside what others would pick and write loadtest/RESULTS.md (20 minutes and a release build)
 	scripts/install-mongod
@@ -170,7 +174,7 @@ loadtest-quick: loadtest-types ## Check the load tests without a service: types,
 
 loadtest-test: loadtest-quick ## Run every load test in seconds, without k6, and see each fail where it should (2 minutes)
 	scripts/install-mongod
-	cargo build --locked
+	$(build)
 	cd tests/k6 && node --test --test-reporter=spec scripts.test.js
 
 loadtest-compare: ## Compare the latencies of those runs with vegeta's and write loadtest/OPEN-LOOP.md (2 minutes and a release build)
@@ -181,7 +185,7 @@ loadtest-compare: ## Compare the latencies of those runs with vegeta's and write
 	COUNTER_API=target/release/counter-api node tests/k6/compare.js loadtest/OPEN-LOOP.md
 
 reference: ## Write the documents that the binary prints: docs/configuration.md, docs/metrics.md, docs/errors.md
-	cargo build --locked
+	$(build)
 	target/debug/counter-api reference settings > docs/configuration.md
 	target/debug/counter-api reference metrics > docs/metrics.md
 	target/debug/counter-api reference errors > docs/errors.md

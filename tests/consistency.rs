@@ -13,6 +13,7 @@ mod modules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use counter_api::config::is_setting;
 use counter_api::metrics::{CATALOGUE, Kind, Metric};
@@ -167,6 +168,12 @@ struct Used {
 }
 
 impl Used {
+    fn by(query: &Query) -> Self {
+        let mut used = Self::default();
+        used.visit(&query.parse());
+        used
+    }
+
     fn visit(&mut self, expr: &Expr) {
         match expr {
             Expr::Aggregate(aggregate) => {
@@ -203,6 +210,12 @@ fn matchers(matchers: &Matchers) -> impl Iterator<Item = (&str, &str)> {
     all.map(|matcher| (matcher.name.as_str(), matcher.value.as_str()))
 }
 
+/// The metric that is selected, if it is named.
+fn metric(selector: &VectorSelector) -> Option<&str> {
+    let by_label = || matchers(&selector.matchers).find(|(name, _)| *name == "__name__").map(|(_, value)| value);
+    selector.name.as_deref().or_else(by_label)
+}
+
 /// The names under which a metric can be selected.
 fn selectable(metric: &Metric) -> impl Iterator<Item = String> {
     let suffixes: &[&str] =
@@ -224,11 +237,9 @@ fn rules_and_dashboards_use_metrics_and_labels_that_exist() {
     let mut used_names = BTreeSet::new();
     let mut faults = Vec::new();
     for query in queries() {
-        let mut used = Used::default();
-        used.visit(&query.parse());
+        let used = Used::by(&query);
         for selector in &used.selectors {
-            let by_name = || matchers(&selector.matchers).find(|(name, _)| *name == "__name__").map(|(_, value)| value);
-            let Some(name) = selector.name.as_deref().or_else(by_name) else { continue };
+            let Some(name) = metric(selector) else { continue };
             used_names.insert(name.to_owned());
             let foreign =
                 FOREIGN.iter().any(|prefix| name == *prefix || (prefix.len() > 2 && name.starts_with(prefix)));
@@ -278,6 +289,25 @@ fn rules_and_dashboards_use_metrics_and_labels_that_exist() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// The binary that the tests run is built with the dev-dependencies, and the one that is released is not.
+#[test]
+fn no_dev_dependency_changes_a_crate_of_the_service() {
+    let named = |edges: &str| {
+        let arguments = ["--depth", "1", "--edges", edges, "--prefix", "none", "--format", "{p} with {f}"];
+        let tree = Command::new(env!("CARGO"))
+            .args(["tree", "--locked"])
+            .args(arguments)
+            .current_dir(root())
+            .output()
+            .unwrap();
+        assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+        String::from_utf8(tree.stdout).unwrap().lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let (released, tested) = (named("normal"), named("normal,dev"));
+    let changed: Vec<_> = released.difference(&tested).collect();
+    assert!(changed.is_empty(), "[dev-dependencies] of Cargo.toml switch on more than these: {changed:#?}");
 }
 
 /// Words of a text that look like this.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Used, alert_names, files, matchers, ours, queries_of_rules, read, root, rules, shown, words};
+use super::{Used, alert_names, files, metric, ours, queries_of_rules, read, root, rules, shown, words};
 
 /// Where runbooks are, as alerts link to them.
 const RUNBOOKS: &str = "https://github.com/counter-api/counter-api/blob/main/monitoring/runbooks/";
@@ -83,13 +83,8 @@ fn what_rules_look_at_is_there_in_the_quiet_hours() {
     let ours = ours();
     let mut faults = BTreeSet::new();
     for query in queries_of_rules() {
-        let mut used = Used::default();
-        used.visit(&query.parse());
-        for selector in &used.selectors {
-            let by_name = || matchers(&selector.matchers).find(|(name, _)| *name == "__name__").map(|(_, value)| value);
-            let Some(name) = selector.name.as_deref().or_else(by_name).filter(|name| ours.contains_key(*name)) else {
-                continue;
-            };
+        for selector in &Used::by(&query).selectors {
+            let Some(name) = metric(selector).filter(|name| ours.contains_key(*name)) else { continue };
             let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
             if !quiet.contains(name) && !family.is_some_and(|family| quiet.contains(family)) {
                 faults.insert(format!("scripts/simulate-quiet has no {name}, which {} looks at", query.at));

@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 
 use super::{COUNTERS, Case, Subject};
 use crate::closed_loop::Caller;
-use crate::support::service::{Service, http_client};
+use crate::support::client::JSON;
+use crate::support::service::{Service, http_client, json_of};
 use crate::support::stores::Store;
 use crate::usage::Usage;
 
@@ -80,8 +81,8 @@ impl User {
     /// A new user.
     pub(crate) async fn register(service: &Service, name: &str) -> Self {
         let credentials = serde_json::json!({"email": format!("{name}@example.com"), "password": "a long password"});
-        let answer = http_client().post(service.url("/v1/register")).json(&credentials).send().await.unwrap();
-        let answer: serde_json::Value = answer.json().await.unwrap();
+        let call = http_client().post(service.url("/v1/register")).header("content-type", JSON);
+        let answer = json_of(call.body(credentials.to_string()).send().await.unwrap()).await;
         Self { address: service.address(), token: answer["token"].as_str().unwrap().to_owned() }
     }
 

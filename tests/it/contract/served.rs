@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Env, ROUTES, for_each_store};
 use crate::support::eventually;
 use crate::support::prometheus::Scrape;
-use crate::support::service::http_client;
+use crate::support::service::{http_client, json_of};
 
 for_each_store![
     health_says_how_the_store_is,
@@ -237,7 +237,7 @@ async fn unknown_names_make_no_new_series(env: &Env) {
 async fn the_admin_listener_says_what_runs(env: &Env) {
     let service = env.service(&[]).await;
     let get = async |url: String| http_client().get(url).send().await.unwrap();
-    let version: Value = get(service.admin_url("/version")).await.json().await.unwrap();
+    let version = json_of(get(service.admin_url("/version")).await).await;
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(get(service.admin_url("/v1/next")).await.status(), 404);
     assert_eq!(get(service.url("/version")).await.status(), 404);

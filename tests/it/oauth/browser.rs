@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use reqwest::Url;
 use reqwest::header::HeaderMap;
 
-use crate::support::client::Client;
+use crate::support::client::{Client, FORM, form};
 use crate::support::service::http_client;
 
 /// A person's browser. Like a real one, it keeps the cookies of a host whatever its port.
@@ -147,7 +147,8 @@ impl Browser {
             (answer.status, answer.headers, answer.body)
         } else {
             let request = self.http.request(method.parse().unwrap(), url.clone()).header("cookie", cookies);
-            let request = if method == "POST" { request.form(fields) } else { request };
+            let request =
+                if method == "POST" { request.header("content-type", FORM).body(form(fields)) } else { request };
             let answer = request.send().await.unwrap();
             (answer.status().as_u16(), answer.headers().clone(), answer.text().await.unwrap())
         };

@@ -6,9 +6,10 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
+use crate::support::client::JSON;
 use crate::support::eventually;
 use crate::support::process::{Lines, spawn_from_lasting_thread};
-use crate::support::service::http_client;
+use crate::support::service::{http_client, json_of};
 
 /// A provider that runs. It is killed when it is dropped.
 pub(super) struct Provider {
@@ -53,7 +54,8 @@ impl Provider {
     /// Changes what it does from now on: see `provider.js`.
     pub(super) async fn change(&self, change: Value) {
         let control = self.facts["control"].as_str().unwrap();
-        let answer = http_client().post(control).json(&change).send().await.unwrap();
+        let call = http_client().post(control).header("content-type", JSON).body(change.to_string());
+        let answer = call.send().await.unwrap();
         assert_eq!(answer.status(), 200, "{change}");
     }
 
@@ -65,7 +67,7 @@ impl Provider {
     /// What services have asked it so far: method, path and headers.
     pub(super) async fn seen(&self) -> Vec<Value> {
         let answer = http_client().get(self.facts["control"].as_str().unwrap()).send().await.unwrap();
-        answer.json::<Value>().await.unwrap()["seen"].as_array().unwrap().clone()
+        json_of(answer).await["seen"].as_array().unwrap().clone()
     }
 }
 

@@ -14,6 +14,17 @@ use super::stores::unique_name;
 /// The password of every account that [`Client::register`] makes.
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
+/// The media types of bodies.
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The body of a form.
+pub(crate) fn form(fields: &[(&str, &str)]) -> String {
+    let mut url: reqwest::Url = "form:".parse().unwrap();
+    url.query_pairs_mut().extend_pairs(fields);
+    url.query().unwrap().to_owned()
+}
+
 /// A caller without an account.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -173,14 +184,12 @@ impl Call {
         self.header("idempotency-key", key)
     }
 
-    pub(crate) fn json(mut self, body: &Value) -> Self {
-        self.request = self.request.json(body);
-        self
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body(JSON, body.to_string())
     }
 
-    pub(crate) fn form(mut self, fields: &[(&str, &str)]) -> Self {
-        self.request = self.request.form(fields);
-        self
+    pub(crate) fn form(self, fields: &[(&str, &str)]) -> Self {
+        self.body(FORM, form(fields))
     }
 
     /// A body of this media type, as it stands.

@@ -109,7 +109,7 @@ impl Service {
     pub(crate) async fn client(&self) -> Client {
         let contract = self.contract.get_or_init(|| async {
             let document = http_client().get(self.url("/openapi.json")).send().await.unwrap();
-            Arc::new(Contract::new(document.json().await.expect("/openapi.json is JSON")))
+            Arc::new(Contract::new(json_of(document).await))
         });
         Client::new(self.url(""), contract.await.clone(), self.process.stdout.clone())
     }
@@ -142,4 +142,10 @@ pub(crate) fn http_client() -> reqwest::Client {
         .timeout(PATIENCE)
         .build()
         .unwrap()
+}
+
+/// The body of an answer that is JSON.
+pub(crate) async fn json_of(answer: reqwest::Response) -> Value {
+    let body = answer.bytes().await.unwrap();
+    serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&body)))
 }

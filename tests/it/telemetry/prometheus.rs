@@ -53,7 +53,8 @@ impl Prometheus {
     async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Option<Value> {
         let mut url: reqwest::Url = format!("http://127.0.0.1:{}{path}", self.port).parse().unwrap();
         url.query_pairs_mut().extend_pairs(query);
-        let answer: Value = http_client().get(url).send().await.ok()?.json().await.ok()?;
+        let answer = http_client().get(url).send().await.ok()?.bytes().await.ok()?;
+        let answer: Value = serde_json::from_slice(&answer).ok()?;
         (answer["status"] == "success").then(|| answer["data"].clone())
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{DURATION, label};
 use crate::support::client::User;
 use crate::support::prometheus::Scrape;
-use crate::support::service::{Service, http_client};
+use crate::support::service::{Service, http_client, json_of};
 use crate::support::stores::Kind;
 
 /// Sample lines that one replica shows at most, as docs/metrics.md promises.
@@ -24,8 +24,7 @@ fn ceiling() -> usize {
 /// Sends requests that nobody would, and some that somebody might.
 async fn fuzz(service: &Service, users: &[User], seed: u64, requests: usize) {
     const WORKERS: u64 = 16;
-    let document = http_client().get(service.url("/openapi.json")).send().await.unwrap();
-    let document: serde_json::Value = document.json().await.unwrap();
+    let document = json_of(http_client().get(service.url("/openapi.json")).send().await.unwrap()).await;
     let paths: Vec<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
     let mut workers = JoinSet::new();
     for worker in 0..WORKERS {
