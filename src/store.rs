@@ -26,6 +26,9 @@ pub use plan::{Action, Answer, Batch, Condition, Counter, Group, Key, Op, Outcom
 /// How long the answer to a keyed call is kept: 24 hours.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The kind of [`StoreError::Conflict`] with another call that was keeping the record of the same idempotency key.
+pub const KEY_CONFLICT: &str = "key_conflict";
+
 /// A counter in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedCounter {

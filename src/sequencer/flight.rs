@@ -12,7 +12,7 @@ use super::queue::{self, Departure};
 use super::{Call, CallError, Shared};
 use crate::domain::{CounterId, Timestamp};
 use crate::metrics::{self, CommitOutcome};
-use crate::store::{Answer, Batch, Group, Op, Outcome, StoreError};
+use crate::store::{Answer, Batch, Group, KEY_CONFLICT, Op, Outcome, StoreError};
 
 /// How often a flight that is about to depart lets other tasks go first, as long as that brings further calls.
 const GATHERINGS: usize = 16;
@@ -161,8 +161,7 @@ async fn fly(mut flight: Flight, mut batch: Batch, mut callers: Vec<Vec<Caller>>
             tracing::warn!(%error, calls, outcome = outcome.as_str(), "a commit failed");
             for caller in callers.into_iter().flatten() {
                 let error = match &error {
-                    // What a keyed call conflicts with until its deadline is the first call with its key.
-                    StoreError::Conflict(_) if caller.keyed => CallError::KeyInFlight,
+                    StoreError::Conflict(cause) if caller.keyed && cause.kind == KEY_CONFLICT => CallError::KeyInFlight,
                     error => error.clone().into(),
                 };
                 let _ = caller.answer.send(Err(error));

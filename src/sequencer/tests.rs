@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::domain::{CounterName, UserId};
 use crate::store::held::Held;
-use crate::store::{Key, Outcome};
+use crate::store::{KEY_CONFLICT, Key, Outcome};
 
 fn counter() -> CounterId {
     CounterId { user: UserId::generate(), name: CounterName::default_counter() }
@@ -146,6 +146,21 @@ async fn a_repeated_key_waits_for_the_first_call_and_then_says_in_flight() {
     assert_eq!(sequencer.call(counter.clone(), keyed("k"), after(50)).await, Err(CallError::KeyInFlight));
     store.gate.add_permits(1);
     assert_eq!(first(under_way.await.unwrap().unwrap()), 1);
+}
+
+#[tokio::test]
+async fn only_a_conflict_over_its_key_tells_a_keyed_call_that_the_first_one_is_under_way() {
+    for (kind, expected) in [
+        (KEY_CONFLICT, CallError::KeyInFlight),
+        ("conflict", CallError::Store(StoreError::Conflict(Cause::new("conflict", "met")))),
+    ] {
+        let store = Held::failing(Some(StoreError::Conflict(Cause::new(kind, "met"))));
+        let sequencer = sequencer(&store, 10);
+        store.gate.add_permits(2);
+        assert_eq!(sequencer.call(counter(), keyed("k"), after(20_000)).await, Err(expected));
+        let without = sequencer.call(counter(), take(), after(20_000)).await;
+        assert!(matches!(without, Err(CallError::Store(StoreError::Conflict(_)))), "{without:?}");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use mongodb::options::ClientOptions;
 use mongodb::{Client, ClientSession};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -270,6 +270,34 @@ async fn a_record_that_somebody_else_has_spoilt_is_an_internal_error_and_stays_a
     user.post("/v1/next").send().await.problem(500, "internal");
     let spoilt = counters.find_one(doc! { "name": "default" }).await.unwrap().unwrap();
     assert_eq!(spoilt.get_str("value").unwrap(), "many");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyed_call_is_in_flight_where_its_key_is_met_and_not_where_its_counter_is() {
+    let store = Store::fresh(Kind::Mongodb).await;
+    let service = Service::on(&store, &[("COUNTER_STORE_TIMEOUT", "1s")]).await;
+    let user = service.client().await.register().await;
+    assert_eq!(user.next().await, 1);
+    let client = Client::with_uri_str(&store.url).await.unwrap();
+    let database = client.database(store.database());
+
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let record = doc! {
+        "_id": format!("{}/k", user.id), "fingerprint": "f", "outcome": {}, "expires_at": DateTime::now(),
+    };
+    database.collection::<Document>("idempotency_keys").insert_one(record).session(&mut session).await.unwrap();
+    user.post("/v1/next").key("k").send().await.problem(409, "idempotency_key_in_flight");
+    session.abort_transaction().await.unwrap();
+
+    session.start_transaction().await.unwrap();
+    let counters = database.collection::<Document>("incremental_counter");
+    let change = doc! { "$inc": { "version": 1_i64 } };
+    counters.update_one(doc! { "user": &user.id }, change).session(&mut session).await.unwrap();
+    user.post("/v1/next").key("k").send().await.problem(503, "store_unavailable");
+    session.abort_transaction().await.unwrap();
+
+    assert_eq!(user.post("/v1/next").key("k").send().await.number("value"), 2);
 }
 
 /// Changes a counter in a transaction as the service does, and leaves it open as a service that is killed does.

@@ -8,11 +8,11 @@ use mongodb::bson::doc;
 use tokio::time::Instant;
 
 use super::super::plan::{Known, Plan, plan};
-use super::super::{Answer, Batch, Group, Op, StoreError};
+use super::super::{Answer, Batch, Cause, Group, KEY_CONFLICT, Op, StoreError};
 use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, CountersOfUser, KeyDocument, UserDocument, key_id};
-use super::error::DUPLICATE_KEY;
+use super::error::{CONFLICT, DUPLICATE_KEY};
 #[cfg(feature = "mutants")]
 use super::mutant;
 use super::takes::Takes;
@@ -121,6 +121,16 @@ pub(super) fn records(plan: &Plan) -> Result<Vec<KeyDocument>, StoreError> {
     plan.records.iter().map(|(id, record)| KeyDocument::of(id, record)).collect()
 }
 
+/// What the failure to keep such records means. Whoever else writes the same ones does a call with the same key.
+pub(super) fn key_conflict(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Conflict(cause) if cause.kind == CONFLICT => {
+            StoreError::Conflict(Cause { kind: KEY_CONFLICT, ..cause })
+        }
+        error => error,
+    }
+}
+
 /// Reads what [`plan`] must know.
 async fn look_up(transaction: &mut Transaction<'_>, batch: &Batch, keys: Keys) -> Result<Known, StoreError> {
     let mut known = Known::default();
@@ -167,7 +177,7 @@ async fn write(transaction: &mut Transaction<'_>, plan: &Plan, known: &Known) ->
     if !expired.is_empty() {
         transaction.delete::<KeyDocument>(doc! { "_id": { "$in": expired } }).await?;
     }
-    transaction.insert(records(plan)?).await?;
+    transaction.insert(records(plan)?).await.map_err(key_conflict)?;
 
     let (mut changed, mut made, mut makers) = (Vec::new(), Vec::new(), HashMap::<UserId, i64>::new());
     for write in &plan.writes {

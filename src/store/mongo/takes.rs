@@ -10,7 +10,7 @@ use mongodb::options::ReturnDocument;
 use super::super::plan::{Known, Plan, plan};
 use super::super::{Action, Answer, Batch, Cause, Counter, StoreError};
 use super::Operations;
-use super::commit::records;
+use super::commit::{key_conflict, records};
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, Stored, date, signed};
 use super::error::{Effect, INVALID_DOCUMENT, NETWORK};
@@ -94,7 +94,7 @@ impl Operations {
             let mut transaction = Transaction::begin(self, deadline).await?;
             let Some(after) = transaction.find_and_modify(filter, change).await? else { return Ok(None) };
             let plan = plan_from(&after)?;
-            transaction.insert(records(&plan)?).await?;
+            transaction.insert(records(&plan)?).await.map_err(key_conflict)?;
             transaction.commit().await?;
             return Ok(Some(plan.answers));
         }
