@@ -1,5 +1,6 @@
 //! Flights: how a batch gathers the calls that wait, goes to the store, and comes back with their answers.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ pub(super) struct Boarding(pub(super) Option<Arc<Shared>>);
 
 impl Boarding {
     /// Claims the calls that leave now.
-    fn close(mut self) -> Option<(Flight, Batch, Vec<Vec<Caller>>)> {
+    fn close(mut self) -> Option<(Flight, Part)> {
         let shared = self.0.take()?;
         let mut queue = shared.lock();
         let departure = queue.depart();
@@ -32,8 +33,7 @@ impl Boarding {
         if counters.is_empty() {
             return None;
         }
-        let (batch, callers) = seat(departure);
-        Some((Flight { shared, kind: queue::Flight::Whole, counters }, batch, callers))
+        Some((Flight { shared, kind: queue::Flight::Whole, counters }, Part::of(departure)))
     }
 }
 
@@ -62,19 +62,42 @@ pub(super) async fn depart(shared: Arc<Shared>, boarding: Boarding) {
             break;
         }
     }
-    if let Some((flight, batch, callers)) = boarding.close() {
-        fly(flight, batch, callers).await;
+    if let Some((flight, part)) = boarding.close() {
+        fly(flight, part).await;
     }
 }
 
-fn seat(departure: Departure<Call>) -> (Batch, Vec<Vec<Caller>>) {
-    let (mut groups, mut callers) = (Vec::with_capacity(departure.len()), Vec::with_capacity(departure.len()));
-    for (counter, calls) in departure {
-        let (ops, group_callers) = calls.into_iter().map(Caller::split).unzip();
-        groups.push(Group { counter, ops });
-        callers.push(group_callers);
+/// A batch, and who waits for the answers to its operations.
+struct Part {
+    batch: Batch,
+    callers: Vec<Vec<Caller>>,
+}
+
+impl Part {
+    fn of(departure: Departure<Call>) -> Self {
+        let (mut groups, mut callers) = (Vec::with_capacity(departure.len()), Vec::with_capacity(departure.len()));
+        for (counter, calls) in departure {
+            let (ops, group_callers) = calls.into_iter().map(Caller::split).unzip();
+            groups.push(Group { counter, ops });
+            callers.push(group_callers);
+        }
+        Self { batch: Batch { groups, now: Timestamp::now() }, callers }
     }
-    (Batch { groups, now: Timestamp::now() }, callers)
+
+    /// How many counters it has.
+    fn counters(&self) -> usize {
+        self.batch.groups.len()
+    }
+
+    fn calls(&self) -> usize {
+        self.callers.iter().map(Vec::len).sum()
+    }
+
+    /// Takes the counters from `at` on into a part of their own.
+    fn split_off(&mut self, at: usize) -> Self {
+        let batch = Batch { groups: self.batch.groups.split_off(at), ..self.batch };
+        Self { batch, callers: self.callers.split_off(at) }
+    }
 }
 
 /// What is left of a call once its operation has gone into a batch.
@@ -93,18 +116,26 @@ impl Caller {
     }
 }
 
-/// One batch under way. However it ends, even in a panic, its counters are free again afterwards.
+/// Counters that are under way. However that ends, even in a panic, they are free again afterwards.
 struct Flight {
     shared: Arc<Shared>,
     kind: queue::Flight,
+    /// Those of the part that is at the store, and then those of the parts that wait for it.
     counters: Vec<CounterId>,
 }
 
 impl Flight {
-    /// Takes the counters from `at` on into a flight of their own.
-    fn split_off(&mut self, at: usize) -> Self {
-        let kind = self.shared.lock().split();
-        Self { shared: self.shared.clone(), kind, counters: self.counters.split_off(at) }
+    /// Takes these counters into a flight of their own; nothing where there are enough flights.
+    fn split_off(&mut self, counters: Range<usize>) -> Option<Self> {
+        let kind = self.shared.lock().split()?;
+        Some(Self { shared: self.shared.clone(), kind, counters: self.counters.drain(counters).collect() })
+    }
+
+    /// Frees the first counters while the others are still to come.
+    fn free(&mut self, first: usize) {
+        let mut queue = self.shared.lock();
+        queue.free(self.counters.drain(..first).collect());
+        self.shared.dispatch(queue);
     }
 }
 
@@ -116,20 +147,37 @@ impl Drop for Flight {
     }
 }
 
-fn launch(flight: Flight, batch: Batch, callers: Vec<Vec<Caller>>) {
+fn launch(flight: Flight, part: Part) {
     let runtime = flight.shared.runtime.clone();
-    runtime.spawn(fly(flight, batch, callers));
+    runtime.spawn(fly(flight, part));
 }
 
-async fn fly(mut flight: Flight, mut batch: Batch, mut callers: Vec<Vec<Caller>>) {
-    let (result, outcome) = loop {
-        let calls = callers.iter().map(Vec::len).sum::<usize>();
+async fn fly(mut flight: Flight, mut part: Part) {
+    let mut later = Vec::new();
+    loop {
+        let (result, outcome) = commit(&mut flight, &mut part, &mut later).await;
+        // The counters are free before their callers hear of it: whoever calls again at once is not held up.
+        let Some(next) = later.pop() else {
+            drop(flight);
+            return tell(part, result, outcome);
+        };
+        flight.free(part.counters());
+        tell(std::mem::replace(&mut part, next), result, outcome);
+    }
+}
+
+type Answers = Result<Vec<Vec<Answer>>, StoreError>;
+
+/// Takes a batch to the store, or as much of its front as does not conflict.
+async fn commit(flight: &mut Flight, part: &mut Part, later: &mut Vec<Part>) -> (Answers, CommitOutcome) {
+    loop {
+        let (counters, calls) = (part.counters(), part.calls());
         let held = metrics::commit_in_flight();
         metrics::commit_started(u32::try_from(calls).unwrap_or(u32::MAX));
-        let span = commit_span(&callers, calls);
+        let span = commit_span(&part.callers, calls);
         let started = Instant::now();
-        let result = flight.shared.store.commit(&batch).instrument(span).await;
-        let splits = matches!(result, Err(StoreError::Conflict(_))) && batch.groups.len() > 1;
+        let result = flight.shared.store.commit(&part.batch).instrument(span).await;
+        let splits = matches!(result, Err(StoreError::Conflict(_))) && counters > 1;
         let outcome = match &result {
             Ok(_) => CommitOutcome::Committed,
             Err(StoreError::OutcomeUnknown(_)) => CommitOutcome::Unknown,
@@ -139,27 +187,30 @@ async fn fly(mut flight: Flight, mut batch: Batch, mut callers: Vec<Vec<Caller>>
         metrics::commit_ended(outcome, started.elapsed());
         drop(held);
         if !splits {
-            break (result, outcome);
+            return (result, outcome);
         }
-        let half = batch.groups.len() / 2;
-        let other = Batch { groups: batch.groups.split_off(half), ..batch };
-        let (other_flight, other_callers) = (flight.split_off(half), callers.split_off(half));
-        launch(other_flight, other, other_callers);
-    };
-    // The counters are free before their callers hear of it: whoever calls again at once is not held up.
-    drop(flight);
+        let half = counters / 2;
+        let other = part.split_off(half);
+        match flight.split_off(half..counters) {
+            Some(own) => launch(own, other),
+            None => later.push(other),
+        }
+    }
+}
+
+/// Tells the callers how it ended.
+fn tell(part: Part, result: Answers, outcome: CommitOutcome) {
     match result {
         Ok(answers) => {
-            for (caller, answer) in callers.into_iter().flatten().zip(answers.into_iter().flatten()) {
+            for (caller, answer) in part.callers.into_iter().flatten().zip(answers.into_iter().flatten()) {
                 count(&answer);
                 // A caller that has gone away is not told.
                 let _ = caller.answer.send(Ok(answer));
             }
         }
         Err(error) => {
-            let calls = callers.iter().map(Vec::len).sum::<usize>();
-            tracing::warn!(%error, calls, outcome = outcome.as_str(), "a commit failed");
-            for caller in callers.into_iter().flatten() {
+            tracing::warn!(%error, calls = part.calls(), outcome = outcome.as_str(), "a commit failed");
+            for caller in part.callers.into_iter().flatten() {
                 let error = match &error {
                     StoreError::Conflict(cause) if caller.keyed && cause.kind == KEY_CONFLICT => CallError::KeyInFlight,
                     error => error.clone().into(),

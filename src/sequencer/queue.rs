@@ -13,8 +13,9 @@ use crate::domain::{CounterId, IdempotencyKey};
 /// Calls that one batch serves at most: what one transaction does well within its deadline.
 pub(super) const MAX_BATCH: usize = 1_000;
 
-/// Flights that were split off at most; beyond it nothing new leaves until some have landed.
-const MAX_SPLITS: usize = 8;
+/// Flights that were split off at most: each takes a connection to the database, and there are few. At that number nothing new
+/// leaves until some have landed, and what is split further goes on one part after the other.
+pub(super) const MAX_SPLITS: usize = 8;
 
 /// A call that waits.
 pub(super) trait Waiting {
@@ -154,10 +155,18 @@ impl<C: Waiting> Queue<C> {
         departure
     }
 
-    /// Notes that a part of a flight goes on as one of its own.
-    pub(super) fn split(&mut self) -> Flight {
-        self.splits += 1;
-        Flight::Split
+    /// Lets a part of a flight go on as one of its own; nothing where there are enough of them.
+    pub(super) fn split(&mut self) -> Option<Flight> {
+        let may = self.splits < MAX_SPLITS;
+        self.splits += usize::from(may);
+        may.then_some(Flight::Split)
+    }
+
+    /// A part of a flight that goes on has come back: its counters may leave again.
+    pub(super) fn free(&mut self, counters: Vec<CounterId>) {
+        for counter in counters {
+            self.settle(counter);
+        }
     }
 
     /// Ends a flight: its counters may leave again.
@@ -166,9 +175,7 @@ impl<C: Waiting> Queue<C> {
             Flight::Whole => self.flights -= 1,
             Flight::Split => self.splits -= 1,
         }
-        for counter in counters {
-            self.settle(counter);
-        }
+        self.free(counters);
     }
 
     /// A counter has nothing under way: it is ready where calls wait, and forgotten where none do.

@@ -103,6 +103,31 @@ async fn a_batch_that_conflicts_is_split_and_holds_up_none_but_the_counter_that_
 }
 
 #[tokio::test]
+async fn however_far_a_batch_is_split_few_of_its_parts_are_under_way_at_once() {
+    let store = Held::divisive();
+    let sequencer = sequencer(&store, 1_000);
+    let calls: Vec<_> = (0..64).map(|_| spawn(&sequencer, &counter(), take(), after(60_000))).collect();
+    until(|| !store.batches.lock().unwrap().is_empty()).await;
+    let gate = store.clone();
+    let opening = tokio::spawn(async move {
+        // Each commit stays until those that it was split into before have come.
+        loop {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            gate.gate.add_permits(1);
+        }
+    });
+    for call in calls {
+        assert_eq!(first(call.await.unwrap().unwrap()), 1);
+    }
+    opening.abort();
+    // The one that was whole goes on beside those that were split off.
+    assert_eq!(store.most_under_way.load(Ordering::Acquire), queue::MAX_SPLITS + 1);
+    assert_eq!(store.batches.lock().unwrap().len(), 64 + 63, "each part was tried once");
+    until(|| sequencer.shared.lock().is_idle()).await;
+    assert_eq!(sequencer.shared.lock().counters(), 0);
+}
+
+#[tokio::test]
 async fn a_call_that_is_withdrawn_before_it_left_takes_nothing() {
     let store = Held::new();
     let sequencer = sequencer(&store, 1_000);

@@ -1,6 +1,7 @@
 //! A store for tests, of what no real one can do: its commits take as long as the test says, and a health check panics.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -25,12 +26,25 @@ pub(crate) struct Held {
     fail: Option<StoreError>,
     /// Every batch with this counter conflicts.
     contested: Option<CounterId>,
+    /// Every batch of several counters conflicts.
+    divisive: bool,
+    under_way: AtomicUsize,
+    /// How many commits were under way at once, at the most.
+    pub(crate) most_under_way: AtomicUsize,
 }
 
 impl Default for Held {
     fn default() -> Self {
-        let gate = Semaphore::new(0);
-        Self { counters: Mutex::default(), gate, batches: Mutex::default(), fail: None, contested: None }
+        Self {
+            counters: Mutex::default(),
+            gate: Semaphore::new(0),
+            batches: Mutex::default(),
+            fail: None,
+            contested: None,
+            divisive: false,
+            under_way: AtomicUsize::new(0),
+            most_under_way: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -47,6 +61,10 @@ impl Held {
     pub(crate) fn contested(counter: &CounterId) -> Arc<Self> {
         Arc::new(Self { contested: Some(counter.clone()), ..Self::default() })
     }
+
+    pub(crate) fn divisive() -> Arc<Self> {
+        Arc::new(Self { divisive: true, ..Self::default() })
+    }
 }
 
 #[async_trait]
@@ -61,11 +79,15 @@ impl Store for Held {
 
     async fn commit(&self, batch: &Batch) -> Result<Vec<Vec<Answer>>, StoreError> {
         self.batches.lock().unwrap().push(batch.groups.iter().map(|group| group.ops.len()).sum());
+        let under_way = self.under_way.fetch_add(1, Ordering::AcqRel) + 1;
+        self.most_under_way.fetch_max(under_way, Ordering::AcqRel);
         self.gate.acquire().await.unwrap().forget();
+        self.under_way.fetch_sub(1, Ordering::AcqRel);
         if let Some(error) = &self.fail {
             return Err(error.clone());
         }
-        if batch.groups.iter().any(|group| Some(&group.counter) == self.contested.as_ref()) {
+        let is_contested = batch.groups.iter().any(|group| Some(&group.counter) == self.contested.as_ref());
+        if is_contested || (self.divisive && batch.groups.len() > 1) {
             return Err(StoreError::Conflict(Cause::new("conflict", "another writer")));
         }
         let mut counters = self.counters.lock().unwrap();

@@ -173,7 +173,7 @@ impl State {
     fn split(&mut self, world: &World, replica: usize, mut flight: Flight) {
         flight.attempt += 1;
         let half = flight.groups.len() / 2;
-        let kind = self.replicas[replica].queue.split();
+        let kind = self.replicas[replica].queue.split().unwrap();
         let other = Flight { kind, groups: flight.groups.split_off(half), ..flight };
         self.begin(world, replica, flight);
         self.begin(world, replica, other);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 
-use super::{Queue, Waiting};
+use super::{MAX_SPLITS, Queue, Waiting};
 use crate::domain::CounterId;
 
 impl<C: Waiting> Queue<C> {
@@ -28,6 +28,7 @@ impl<C: Waiting> Queue<C> {
         self.waiting == self.calls().count()
             && self.waiting <= self.limits.waiting
             && self.flights <= self.limits.flights
+            && self.splits <= MAX_SPLITS
             && (self.flights > 0 || !self.boarding)
             && ready.len() == self.ready.len()
             && ready.iter().all(|&counter| self.lines.contains_key(counter))
