@@ -73,27 +73,56 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let (api, admin) = bind(&config.http).await?;
-    let addresses = (api.address()?, admin.address()?);
-    let lifecycle = Lifecycle::default();
-    let background = CancellationToken::new();
-
+    let listeners = bind(&config.http).await?;
     let oauth = Providers::new(&config.oauth).map_err(ServiceError::Providers)?;
     let store = open(&config.store).await?;
-    let tokens = tokens(config.auth, &background)?;
+
+    let life = Life::default();
+    let result = serve_on(&store, oauth, listeners, config, telemetry, &mut signals, (&life, started)).await;
+    // However it ended: what is open is closed.
+    life.api.abort.cancel();
+    life.background.cancel();
+    if tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
+        tracing::error!("the store did not let go in time");
+    }
+    life.admin.drain.cancel();
+    tracing::info!("stopped");
+    result
+}
+
+/// What ends the parts of the service.
+#[derive(Default)]
+struct Life {
+    api: Lifecycle,
+    admin: Lifecycle,
+    background: CancellationToken,
+}
+
+/// Serves on a store that is open, until a signal comes or the store refuses us, and finishes what is under way.
+async fn serve_on(
+    store: &Arc<dyn Store>,
+    oauth: Providers,
+    (api, admin): (Server, Server),
+    config: Config,
+    telemetry: &Telemetry,
+    signals: &mut StopSignals,
+    (life, started): (&Life, Instant),
+) -> Result<(), ServiceError> {
+    let addresses = (api.address()?, admin.address()?);
+    let tokens = tokens(config.auth, &life.background)?;
     let sequencer = Sequencer::new(store.clone(), config.store.max_queue, Handle::current());
     let state = AppState::new(
         store.clone(),
         sequencer.clone(),
         tokens,
         oauth,
-        lifecycle.clone(),
+        life.api.clone(),
         config.http.clone(),
         &config.limits,
         config.store.rules,
     );
     telemetry.keep_up();
-    tokio::spawn(state.limits.clone().forget(background.clone()));
+    tokio::spawn(state.limits.clone().forget(life.background.clone()));
 
     // The embedded store is ready at once. A database that is down is waited for, unready, with everything else at work.
     let preparing = prepare(store.clone());
@@ -104,10 +133,9 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
         prepared = true;
     }
 
-    let admin_lifecycle = Lifecycle::default();
     let routes = admin::routes(Admin { metrics: telemetry.metrics.clone(), log_filter: telemetry.log_filter.clone() });
-    tokio::spawn(admin.serve(routes, admin_lifecycle.clone()));
-    let serving = tokio::spawn(api.serve(router::api(state), lifecycle.clone()));
+    tokio::spawn(admin.serve(routes, life.admin.clone()));
+    let serving = tokio::spawn(api.serve(router::api(state), life.api.clone()));
     tracing::info!(
         address = %addresses.0,
         admin_address = %addresses.1,
@@ -117,6 +145,7 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
         "listening"
     );
 
+    let mut http = config.http;
     let mut result = Ok(());
     loop {
         tokio::select! {
@@ -126,6 +155,8 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
                     tracing::info!("the store is ready");
                 }
                 Err(error) => {
+                    // It never was in any load balancer's rotation.
+                    http.drain_delay = Duration::ZERO;
                     result = Err(error);
                     break;
                 }
@@ -138,20 +169,10 @@ pub async fn run(config: Config, telemetry: &Telemetry) -> Result<(), ServiceErr
     }
 
     // The second signal cuts short whatever stage the stop is in.
-    if result.is_ok() {
-        result = tokio::select! {
-            () = drain(&config.http, &lifecycle, serving, &sequencer) => Ok(()),
-            signal = signals.next() => Err(ServiceError::Aborted(signal)),
-        };
+    tokio::select! {
+        () = drain(&http, &life.api, serving, &sequencer) => result,
+        signal = signals.next() => result.and(Err(ServiceError::Aborted(signal))),
     }
-    lifecycle.abort.cancel();
-    background.cancel();
-    if tokio::time::timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
-        tracing::error!("the store did not let go in time");
-    }
-    admin_lifecycle.drain.cancel();
-    tracing::info!("stopped");
-    result
 }
 
 /// Unready but serving, until the load balancers have noticed; then no new connections, and what is under way is finished;

@@ -13,6 +13,7 @@ use crate::support::history::{Operation, Outcome, check};
 use crate::support::load::take;
 use crate::support::mongod::ReplicaSet;
 use crate::support::prometheus::Scrape;
+use crate::support::raw::Connection;
 use crate::support::service::{Service, http_client, launch};
 use crate::support::stores::{Kind, Store};
 use crate::support::{PATIENCE, eventually, eventually_within};
@@ -250,6 +251,36 @@ async fn a_server_outside_of_a_replica_set_is_refused() {
     let output = process.output();
     assert!(code.is_some_and(|code| code != 0), "{code:?}");
     assert!(output.contains("replica set"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_refused_only_later_ends_the_service_in_order() {
+    let mut server = ReplicaSet::standalone().await;
+    let store = Store::in_mongodb(&server.uri());
+    server.stop_all();
+    let launch = launch(&store).set("COUNTER_DRAIN_DELAY", "60s").set("COUNTER_BODY_TIMEOUT", "60s");
+    let service = Service::start_unready(&launch, &store).await;
+    let mut slow = Connection::open(service.address()).await;
+    let head = "POST /v1/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 14\r\n\r\n{";
+    slow.send(head).await;
+    eventually("the request is under way", async || {
+        let scrape = Scrape::of(&service).await;
+        (scrape.sum("http_server_active_requests", &[("http_request_method", "POST")]) >= 1.0).then_some(())
+    })
+    .await;
+
+    server.start_all().await;
+    // The service asks at least every 5 s, and then takes no more connections.
+    eventually_within(Duration::from_secs(30), "the stop has begun", async || {
+        http_client().get(service.url("/livez")).send().await.is_err().then_some(())
+    })
+    .await;
+    assert_eq!(service.exit_status(), None, "a call is still under way:\n{}", service.output());
+    slow.send("            }").await;
+    let answer = slow.read_until("}", PATIENCE).await;
+    assert!(answer.starts_with("HTTP/1.1 4") && answer.contains("problem+json"), "{answer}");
+    assert!(service.wait_exit(PATIENCE).await.is_some_and(|code| code != 0));
+    assert!(service.output().contains("replica set"), "{}", service.output());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,19 @@ async fn mongodb_needs_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_the_embedded_store_closed() {
+    let store = Store::fresh(Kind::Redb).await;
+    // Where the keys would be generated: nobody can read them from a folder.
+    std::fs::create_dir(store.directory().join("counter.jwt-keys")).unwrap();
+    let ended = launch(&store).unset("COUNTER_JWT_KEYS").run().await;
+    assert!(ended.code.is_some_and(|code| code != 0), "{ended:?}");
+    assert!(ended.output().contains("jwt-keys"), "{ended:?}");
+    assert!(store.directory().join("counter.redb").exists());
+    // By this a start knows that the last process was killed, and that the whole file must be written again.
+    assert!(!store.directory().join("counter.redb.pid").exists(), "the store was not closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_secret_comes_from_one_place() {
     let directory = Directory::new();
     let file = directory.path().join("keys");
