@@ -13,6 +13,7 @@ mod each_store;
 mod faults;
 mod footprint;
 mod full_disk;
+mod late;
 mod lifecycle;
 #[cfg(feature = "mutants")]
 mod mutants;

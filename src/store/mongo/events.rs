@@ -3,8 +3,8 @@
 //! A pool's numbers are kept here by its events: the driver has them for itself. All of it is cheap, for each operation of
 //! the database takes a connection and gives it back.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,18 @@ use crate::metrics::{self, Pool, ServerKind};
 /// Connections of a pool where its options name no other limit: the driver's default.
 const DEFAULT_MAX_POOL_SIZE: u32 = 10;
 
+tokio::task_local! {
+    /// How many connections the driver has taken for the command that this task waits for.
+    static ATTEMPTS: Cell<u32>;
+}
+
+/// Runs one command of the driver, and says how often it was sent, or about to be: for each attempt the driver takes a
+/// connection, and tells of that in the task that waits for the command.
+pub(super) async fn counting_attempts<T>(command: impl Future<Output = T>) -> (T, u32) {
+    let counted = async { (command.await, ATTEMPTS.with(Cell::get)) };
+    ATTEMPTS.scope(Cell::new(0), counted).await
+}
+
 /// Hears the driver's events.
 #[derive(Debug)]
 pub(super) struct Events {
@@ -29,8 +41,6 @@ pub(super) struct Events {
     pools: Mutex<HashMap<ServerAddress, PoolState>>,
     /// Servers that do not answer, and why.
     silent: Mutex<HashMap<ServerAddress, String>>,
-    /// How often a server was found unreachable so far.
-    disturbances: AtomicU64,
 }
 
 /// The connections of one server.
@@ -64,12 +74,7 @@ impl PoolState {
 impl Events {
     pub(super) fn new(heartbeat: Duration, patience: Duration) -> Self {
         metrics::servers_at_zero();
-        Self { heartbeat, patience, pools: Mutex::default(), silent: Mutex::default(), disturbances: AtomicU64::new(0) }
-    }
-
-    /// How often a server was found unreachable so far.
-    pub(super) fn disturbances(&self) -> u64 {
-        self.disturbances.load(Ordering::Acquire)
+        Self { heartbeat, patience, pools: Mutex::default(), silent: Mutex::default() }
     }
 
     /// Brings up to date what no event tells of: operations that gave up waiting.
@@ -87,6 +92,10 @@ impl Events {
 
     /// An event of a pool.
     pub(super) fn of_pool(&self, event: CmapEvent) {
+        if matches!(event, CmapEvent::ConnectionCheckedOut(_)) {
+            // Most commands are not counted.
+            let _ = ATTEMPTS.try_with(|attempts| attempts.set(attempts.get() + 1));
+        }
         let mut pools = self.pools();
         match event {
             CmapEvent::PoolCreated(event) => {
@@ -112,9 +121,6 @@ impl Events {
             SdamEvent::ServerOpening(event) => metrics::db_heartbeat_failed(event.address.to_string(), 0),
             SdamEvent::ServerDescriptionChanged(event) => {
                 let server = event.new_description.server_type();
-                if server == ServerType::Unknown {
-                    self.disturbances.fetch_add(1, Ordering::Release);
-                }
                 let former = event.previous_description.server_type();
                 if former != server {
                     metrics::db_topology_changed();

@@ -14,6 +14,7 @@ use super::commit::{key_conflict, records};
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, Stored, date, signed};
 use super::error::{Effect, INVALID_DOCUMENT, NETWORK};
+use super::events::counting_attempts;
 use super::transaction::Transaction;
 use crate::domain::{CounterId, CounterValue, Timestamp};
 
@@ -100,26 +101,24 @@ impl Operations {
         }
         // The server remembers the session's transaction number, so the driver's second attempt, or a first one that
         // arrives late, never applies twice.
-        let disturbances = self.events.disturbances();
         let counters = self.connection()?.collection::<CounterDocument>();
-        let after = self
-            .call(("findAndModify", CounterDocument::COLLECTION), Effect::Write, deadline, |comment| {
-                counters
+        let (after, attempts) = self
+            .call(("findAndModify", CounterDocument::COLLECTION), Effect::Write, deadline, |comment| async move {
+                let update = counters
                     .find_one_and_update(filter, change)
                     .return_document(ReturnDocument::After)
                     .max_time(deadline.remaining())
-                    .optional(comment, |update, comment| update.comment(comment))
+                    .optional(comment, |update, comment| update.comment(comment));
+                let (after, attempts) = counting_attempts(update.into_future()).await;
+                Ok((after?, attempts))
             })
             .await?;
-        match after {
-            Some(after) => plan_from(&after).map(|plan| Some(plan.answers)).map_err(applied),
-            // It remembers only what it wrote. Where this is the answer to a second attempt, the first one may still arrive, and
-            // take numbers if there is something to match by then. The driver does not say whether there was one, but before
-            // it makes one it gives up the server that has not answered.
-            None if self.events.disturbances() != disturbances => {
-                Err(StoreError::OutcomeUnknown(Cause::new(NETWORK, "a first attempt may still arrive")))
-            }
-            None => Ok(None),
+        match (after, attempts) {
+            (Some(after), _) => plan_from(&after).map(|plan| Some(plan.answers)).map_err(applied),
+            (None, 1) => Ok(None),
+            // It remembers only what it wrote. This is the answer to a second attempt, and the first one may have come since, or
+            // still come, and take numbers if there is something to match by then.
+            (None, _) => Err(StoreError::OutcomeUnknown(Cause::new(NETWORK, "a first attempt may still arrive"))),
         }
     }
 }

@@ -106,6 +106,11 @@ impl ReplicaSet {
         self.members[i].proxy.as_ref().expect("the set is behind proxies").set(mode);
     }
 
+    /// Does a member's proxy hold a take back, and has the member answered it later?
+    pub(crate) fn held_take(&self, i: usize) -> (bool, bool) {
+        self.members[i].proxy.as_ref().expect("the set is behind proxies").held()
+    }
+
     /// Which member is the primary now; waits until there is one.
     pub(crate) async fn primary(&self) -> usize {
         let deadline = Instant::now() + PATIENCE;
