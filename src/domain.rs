@@ -52,7 +52,7 @@ impl FromStr for UserId {
 /// Only the shape is checked (one `@` between a non-empty local part and a domain with a dot, no white space or control
 /// characters): whether somebody reads mail there is something no pattern can tell.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub struct Email(String);
 
 impl Email {
@@ -62,6 +62,14 @@ impl Email {
     /// The address in the form that is stored and compared.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
     }
 }
 
@@ -158,7 +166,7 @@ impl fmt::Display for CounterId {
 
 /// What a counter stands at: 0 to 2^53 − 1, the integers that are exact in every JSON reader (RFC 8259 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
-#[serde(transparent)]
+#[serde(try_from = "u64")]
 pub struct CounterValue(u64);
 
 impl CounterValue {
@@ -178,6 +186,14 @@ impl CounterValue {
     /// The value `count` steps up, or nothing where that lies above the top.
     pub fn checked_add(self, count: u64) -> Option<Self> {
         self.0.checked_add(count).and_then(Self::new)
+    }
+}
+
+impl TryFrom<u64> for CounterValue {
+    type Error = Invalid;
+
+    fn try_from(value: u64) -> Result<Self, Invalid> {
+        Self::new(value).ok_or(Invalid("must be at most 9007199254740991"))
     }
 }
 
@@ -268,5 +284,17 @@ mod tests {
         assert_eq!(CounterValue::MAX.get(), 9_007_199_254_740_991);
         assert_eq!(CounterValue::new(1 << 53), None);
         assert_eq!(CounterValue::MAX.checked_add(1), None);
+    }
+
+    #[test]
+    fn what_is_stored_is_read_by_the_same_rules() {
+        let top: CounterValue = serde_json::from_str("9007199254740991").unwrap();
+        assert_eq!((top, serde_json::to_string(&top).unwrap().as_str()), (CounterValue::MAX, "9007199254740991"));
+        assert!(serde_json::from_str::<CounterValue>("9007199254740992").is_err());
+        let email: Email = serde_json::from_str("\"ada@example.com\"").unwrap();
+        assert_eq!(serde_json::to_string(&email).unwrap(), "\"ada@example.com\"");
+        assert!(serde_json::from_str::<Email>("\"ada\"").is_err());
+        assert_eq!(serde_json::from_str::<Subject>("\"7\"").unwrap().as_str(), "7");
+        assert!(serde_json::from_str::<Subject>("\"\"").is_err());
     }
 }

@@ -92,7 +92,7 @@ async fn take(state: &AppState, call: CounterCall, query: &Query) -> Result<Resp
     let counter = call.counter.name.clone();
     answered(run(state, call, op).await?, |outcome| {
         let Outcome::Taken { first, last } = outcome else { return None };
-        let previous = CounterValue::new(first.get() - 1)?;
+        let previous = first.get().checked_sub(1).and_then(CounterValue::new)?;
         let taken = match count {
             None => Taken::One { counter, value: last, previous },
             Some(count) => Taken::Block { counter, first, last, count, previous },

@@ -75,13 +75,21 @@ pub struct Identity {
 
 /// The provider's own name for one of its accounts: 1 to 255 printable ASCII characters (OpenID Connect Core section 2).
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String")]
 pub struct Subject(String);
 
 impl Subject {
     /// The subject as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
     }
 }
 

@@ -224,7 +224,9 @@ fn tell(part: Part, result: Answers, outcome: CommitOutcome) {
 fn count(answer: &Answer) {
     match answer.outcome {
         _ if answer.replayed => metrics::idempotent_replay(),
-        Outcome::Taken { first, last } => metrics::numbers_issued(last.get() - first.get() + 1),
+        Outcome::Taken { first, last } => {
+            metrics::numbers_issued(last.get().checked_sub(first.get()).map_or(0, |further| further + 1));
+        }
         _ => {}
     }
 }

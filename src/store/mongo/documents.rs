@@ -286,6 +286,15 @@ mod tests {
     }
 
     #[test]
+    fn an_outcome_above_the_top_is_corrupt() {
+        let id = (UserId::generate(), "k".parse().unwrap());
+        let taken = Outcome::Taken { first: CounterValue::MAX, last: CounterValue::MAX };
+        let spoilt = doc! { "taken": { "first": 1_i64 << 53, "last": 1_i64 << 53 } };
+        let stored = KeyDocument { outcome: spoilt.into(), ..KeyDocument::of(&id, &record(taken)).unwrap() };
+        assert!(matches!(stored.into_record(), Err(StoreError::Corrupt(_))));
+    }
+
+    #[test]
     fn a_counter_survives_and_its_numbers_are_long_integers() {
         let id = CounterId { user: UserId::generate(), name: "orders".parse().unwrap() };
         let counter = Counter { value: CounterValue::MAX, version: 7, updated_at: NOW };

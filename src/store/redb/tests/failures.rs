@@ -51,6 +51,39 @@ async fn a_damaged_or_newer_file_and_anothers_are_refused() {
 }
 
 #[tokio::test]
+async fn a_record_of_a_key_that_is_spoilt_is_corrupt_and_keeps_no_account() {
+    let folder = Folder::new();
+    let store = folder.open().await;
+    let ada = new_user(&store, "ada@example.com").await;
+    let counter = id(ada, "default");
+    assert_eq!(commit_one(&store, &counter, keyed("k")).await.outcome, taken(1, 1));
+    store.close().await;
+    let database = ::redb::Database::create(folder.file()).unwrap();
+    let txn = database.begin_write().unwrap();
+    let mut keys = txn.open_table(tables::KEYS).unwrap();
+    let key = format!("{ada}/k");
+    let record = keys.get(key.as_str()).unwrap().map(|bytes| bytes.value().to_vec()).unwrap();
+    let record = String::from_utf8(record).unwrap();
+    // A number above the top.
+    let spoilt = record.replace("\"last\":1", "\"last\":9007199254740992");
+    assert_ne!(spoilt, record);
+    keys.insert(key.as_str(), spoilt.as_bytes()).unwrap();
+    drop(keys);
+    txn.commit().unwrap();
+    drop(database);
+
+    let store = folder.open().await;
+    let repeat = store.commit(&one(&counter, keyed("k"))).await;
+    assert!(matches!(repeat, Err(StoreError::Corrupt(_))), "{repeat:?}");
+    assert_eq!(store.delete_user(ada).await, Ok(true));
+    assert!(store.user(ada).await.unwrap().is_none());
+    // What is left of the key is pruned with the others.
+    let counter = id(new_user(&store, "bea@example.com").await, "default");
+    store.commit(&Batch { now: NOW + KEY_LIFETIME, ..one(&counter, keyed("l")) }).await.unwrap();
+    assert_eq!(rows(&store).await, (1, 1, 1));
+}
+
+#[tokio::test]
 async fn a_file_of_the_layout_before_is_brought_up() {
     let folder = Folder::new();
     let store = folder.open().await;
