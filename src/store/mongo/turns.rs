@@ -22,31 +22,38 @@ pub(super) struct Turns(Lock<HashMap<UserId, Arc<Mutex<()>>>>);
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
-    held: Vec<(UserId, OwnedMutexGuard<()>)>,
+    /// Those whose turn it is, and the one that is waited for.
+    users: Vec<UserId>,
+    held: Vec<OwnedMutexGuard<()>>,
 }
 
 impl Turns {
     /// The turn of all of these users, if it is nobody else's now.
     pub(super) fn take_if_free(&self, users: &BTreeSet<UserId>) -> Option<Turn<'_>> {
-        let mut turn = Turn { turns: self, held: Vec::new() };
+        let mut turn = self.nobodys();
         for user in users {
-            let free = self.of(*user).try_lock_owned().ok()?;
-            turn.held.push((*user, free));
+            turn.users.push(*user);
+            turn.held.push(self.of(*user).try_lock_owned().ok()?);
         }
         Some(turn)
     }
 
     /// Waits for it, behind those who came before. The users come in one order for everybody, so nobody waits in a circle.
     pub(super) async fn wait_for(&self, users: BTreeSet<UserId>, until: Instant) -> Result<Turn<'_>, StoreError> {
-        let mut turn = Turn { turns: self, held: Vec::new() };
+        let mut turn = self.nobodys();
         for user in users {
+            turn.users.push(user);
             let waited = timeout_at(until, self.of(user).lock_owned()).await;
             let Ok(waited) = waited else {
                 return Err(StoreError::Conflict(Cause::new(NO_TURN, "other batches make counters of the same user")));
             };
-            turn.held.push((user, waited));
+            turn.held.push(waited);
         }
         Ok(turn)
+    }
+
+    fn nobodys(&self) -> Turn<'_> {
+        Turn { turns: self, users: Vec::new(), held: Vec::new() }
     }
 
     fn of(&self, user: UserId) -> Arc<Mutex<()>> {
@@ -57,16 +64,16 @@ impl Turns {
 impl Turn<'_> {
     /// Is every counter of this batch one of these users'?
     pub(super) fn is_of_all(&self, batch: &Batch) -> bool {
-        batch.groups.iter().all(|group| self.held.iter().any(|(user, _)| *user == group.counter.user))
+        batch.groups.iter().all(|group| self.users.contains(&group.counter.user))
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let users: Vec<UserId> = self.held.drain(..).map(|(user, _)| user).collect();
+        self.held.clear();
         let mut all = self.turns.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nothing is kept of a user for whom nobody waits.
-        for user in users {
+        // Nothing is kept of a user for whom nobody waits. Of those who go at the same time, the last one finds itself alone.
+        for user in self.users.drain(..) {
             if all.get(&user).is_some_and(|turn| Arc::strong_count(turn) == 1) {
                 all.remove(&user);
             }
@@ -96,6 +103,22 @@ mod tests {
             drop(of_a);
         });
         drop(waited.unwrap());
-        assert!(turns.0.lock().unwrap().values().all(|turn| Arc::strong_count(turn) == 1 && turn.try_lock().is_ok()));
+        assert!(turns.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_where_who_waits_goes_after_who_had_the_turn() {
+        let turns = Turns::default();
+        let user = UserId::generate();
+        let held = turns.take_if_free(&[user].into()).unwrap();
+        let mut waiting = Box::pin(turns.wait_for([user].into(), Instant::now() + Duration::from_secs(20)));
+        tokio::select! {
+            biased;
+            _ = &mut waiting => panic!("it is somebody else's turn"),
+            () = std::future::ready(()) => {}
+        }
+        drop(held);
+        drop(waiting);
+        assert!(turns.0.lock().unwrap().is_empty());
     }
 }
