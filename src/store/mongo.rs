@@ -148,19 +148,21 @@ impl MongoStore {
         });
     }
 
-    /// The same as [`MongoStore::detached`], in one of the places, for which it waits as long as for a server.
-    async fn placed<T, F>(&self, operation: impl FnOnce(Arc<Operations>) -> F) -> Result<T, StoreError>
+    /// The same as [`MongoStore::detached`], in one of the places, for which it waits as long as for a server. That is part of the
+    /// operation's time.
+    async fn placed<T, F>(&self, operation: impl FnOnce(Arc<Operations>, Deadline) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
+        let deadline = self.operations.deadline();
         let patience = patience(self.operations.timeout);
         let place = tokio::time::timeout(patience, self.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             return Err(StoreError::Unavailable(Cause::new("pool_timeout", "every place was taken for too long")));
         };
         self.detached(|operations| {
-            let operation = operation(operations);
+            let operation = operation(operations, deadline);
             async move {
                 let result = operation.await;
                 drop(place);
@@ -218,58 +220,63 @@ impl Store for MongoStore {
         limit: usize,
     ) -> Result<Vec<NamedCounter>, StoreError> {
         let after = after.cloned();
-        self.placed(|operations| async move { operations.list_counters(user, after.as_ref(), limit).await }).await
+        self.placed(|operations, deadline| async move {
+            operations.list_counters(user, after.as_ref(), limit, deadline).await
+        })
+        .await
     }
 
     async fn delete_counter(&self, id: &CounterId) -> Result<bool, StoreError> {
         let id = id.clone();
-        self.placed(|operations| async move { operations.remove_counter(&id).await }).await
+        self.placed(|operations, deadline| async move { operations.remove_counter(&id, deadline).await }).await
     }
 
     async fn create_user(&self, user: &NewUser) -> Result<(), StoreError> {
         let user = user.clone();
-        self.placed(|operations| async move { operations.insert_user(&user).await }).await
+        self.placed(|operations, deadline| async move { operations.insert_user(&user, deadline).await }).await
     }
 
     async fn user_by_email(&self, email: &Email) -> Result<Option<User>, StoreError> {
         // Says the same as the unique index does, or else the index would not be used.
         let filter = doc! { "email": email.as_str(), "password_hash": { "$exists": true } };
-        self.placed(|operations| async move { operations.find_user(filter).await }).await
+        self.placed(|operations, deadline| async move { operations.find_user(filter, deadline).await }).await
     }
 
     async fn user_by_identity(&self, identity: &Identity) -> Result<Option<User>, StoreError> {
         let filter = logins::opened_by(identity);
-        self.placed(|operations| async move { operations.find_user(filter).await }).await
+        self.placed(|operations, deadline| async move { operations.find_user(filter, deadline).await }).await
     }
 
     async fn add_identity(&self, id: UserId, identity: &Identity) -> Result<bool, StoreError> {
         let identity = identity.clone();
-        self.placed(move |operations| async move { operations.link(id, &identity).await }).await
+        self.placed(move |operations, deadline| async move { operations.link(id, &identity, deadline).await }).await
     }
 
     async fn remove_identities(&self, id: UserId, provider: &ProviderName) -> Result<Unlinked, StoreError> {
         let provider = provider.clone();
-        self.placed(move |operations| async move { operations.unlink(id, &provider).await }).await
+        self.placed(move |operations, deadline| async move { operations.unlink(id, &provider, deadline).await }).await
     }
 
     async fn keep_login(&self, code: &LoginHash, login: &Login) -> Result<(), StoreError> {
         let (code, login) = (code.clone(), login.clone());
-        self.placed(|operations| async move { operations.insert_login(&code, &login).await }).await
+        self.placed(|operations, deadline| async move { operations.insert_login(&code, &login, deadline).await }).await
     }
 
     async fn login(&self, code: &LoginHash, usage: LoginUse, now: Timestamp) -> Result<Option<Login>, StoreError> {
         let code = code.clone();
-        self.placed(move |operations| async move { operations.use_login(&code, usage, now).await }).await
+        self.placed(move |operations, deadline| async move { operations.use_login(&code, usage, now, deadline).await })
+            .await
     }
 
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let filter = doc! { "_id": id.to_string() };
-        self.placed(|operations| async move { operations.find_user(filter).await }).await
+        self.placed(|operations, deadline| async move { operations.find_user(filter, deadline).await }).await
     }
 
     async fn record_token(&self, id: UserId, token: &TokenHash) -> Result<Option<u64>, StoreError> {
         let change = doc! { "$set": { "token": &token.0 } };
-        self.placed(move |operations| async move { operations.update_generation(id, change).await }).await
+        self.placed(move |operations, deadline| async move { operations.update_generation(id, change, deadline).await })
+            .await
     }
 
     async fn revoke_tokens(&self, id: UserId) -> Result<Option<u64>, StoreError> {
@@ -278,7 +285,7 @@ impl Store for MongoStore {
     }
 
     async fn delete_user(&self, id: UserId) -> Result<bool, StoreError> {
-        self.placed(move |operations| async move { operations.remove_user(id).await }).await
+        self.placed(move |operations, deadline| async move { operations.remove_user(id, deadline).await }).await
     }
 
     async fn close(&self) {
@@ -295,17 +302,37 @@ mod tests {
     use super::*;
     use crate::domain::CounterValue;
 
-    #[tokio::test]
-    async fn a_store_that_is_not_prepared_says_so() {
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn unprepared() -> MongoStore {
         let settings = MongoSettings {
             uri: &SecretString::from("mongodb://127.0.0.1:1/"),
             database: "thinkific_challenge".into(),
             rules: Rules { initial_value: CounterValue::default(), counters_per_user: 10 },
-            timeout: Duration::from_secs(5),
+            timeout: TIMEOUT,
             linearizable_reads: true,
             comment: true,
         };
-        let store = MongoStore::new(settings).unwrap();
+        MongoStore::new(settings).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_a_place_is_part_of_the_time() {
+        let store = unprepared();
+        let places = u32::try_from(store.places.available_permits()).unwrap();
+        let taken = store.places.clone().acquire_many_owned(places).await.unwrap();
+        let wait = Duration::from_millis(50);
+        let operation = store.placed(|_, deadline| async move { Ok(deadline.remaining()) });
+        let (left, ()) = tokio::join!(operation, async {
+            tokio::time::sleep(wait).await;
+            drop(taken);
+        });
+        assert!(left.unwrap() <= TIMEOUT - wait);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_not_prepared_says_so() {
+        let store = unprepared();
         assert_eq!(store.ping().await.unwrap_err().kind(), "not_prepared");
         assert_eq!(store.user(UserId::generate()).await.unwrap_err().kind(), "not_prepared");
         store.close().await;

@@ -36,11 +36,12 @@ impl Operations {
         user: UserId,
         after: Option<&CounterName>,
         limit: usize,
+        deadline: Deadline,
     ) -> Result<Vec<NamedCounter>, StoreError> {
         let (first, end) = ids_of(user);
         let after = after.map_or(first, |name| CounterId { user, name: name.clone() }.to_string());
         let filter = doc! { "_id": { "$gt": after, "$lt": end } };
-        let found = self.find_counters(filter, limit, ReadConcern::majority(), self.deadline()).await?;
+        let found = self.find_counters(filter, limit, ReadConcern::majority(), deadline).await?;
         found.iter().map(CounterDocument::named).collect()
     }
 
@@ -78,8 +79,7 @@ impl Operations {
     }
 
     /// Removes a counter and gives its place back to its user; `false` where there was none.
-    pub(super) async fn remove_counter(&self, id: &CounterId) -> Result<bool, StoreError> {
-        let deadline = self.deadline();
+    pub(super) async fn remove_counter(&self, id: &CounterId, deadline: Deadline) -> Result<bool, StoreError> {
         let mut repeats = self.repeats(deadline);
         loop {
             match self.try_to_remove_counter(id, deadline).await {

@@ -6,6 +6,7 @@ use mongodb::options::ReturnDocument;
 
 use super::super::{Login, LoginHash, LoginUse, MAX_TRIES, StoreError, Unlinked};
 use super::Operations;
+use super::deadline::Deadline;
 use super::documents::{LoginDocument, Stored, date};
 use super::error::{DUPLICATE_KEY, Effect};
 use crate::domain::{Identity, ProviderName, Timestamp, UserId};
@@ -18,17 +19,22 @@ pub(super) fn opened_by(identity: &Identity) -> Document {
 }
 
 impl Operations {
-    pub(super) async fn link(&self, id: UserId, identity: &Identity) -> Result<bool, StoreError> {
+    pub(super) async fn link(&self, id: UserId, identity: &Identity, deadline: Deadline) -> Result<bool, StoreError> {
         let (provider, subject) = (identity.provider.as_str(), identity.subject.as_str());
         let element = doc! { "issuer": &identity.issuer, "provider": provider, "subject": subject };
         let change = doc! { "$addToSet": { "identities": element } };
-        match self.update_generation(id, change).await {
+        match self.update_generation(id, change, deadline).await {
             Err(error) if error.kind() == DUPLICATE_KEY => Err(StoreError::IdentityTaken),
             result => result.map(|generation| generation.is_some()),
         }
     }
 
-    pub(super) async fn unlink(&self, id: UserId, provider: &ProviderName) -> Result<Unlinked, StoreError> {
+    pub(super) async fn unlink(
+        &self,
+        id: UserId,
+        provider: &ProviderName,
+        deadline: Deadline,
+    ) -> Result<Unlinked, StoreError> {
         let provider_text = provider.as_str();
         let filter = doc! {
             "_id": id.to_string(),
@@ -39,15 +45,19 @@ impl Operations {
             ],
         };
         let change = doc! { "$pull": { "identities": { "provider": provider_text } } };
-        if self.update_one_generation(filter, change).await?.is_some() {
+        if self.update_one_generation(filter, change, deadline).await?.is_some() {
             return Ok(Unlinked::Done);
         }
-        let user = self.find_user(doc! { "_id": id.to_string() }).await?;
+        let user = self.find_user(doc! { "_id": id.to_string() }, deadline).await?;
         Ok(Unlinked::refused(user.as_ref(), provider))
     }
 
-    pub(super) async fn insert_login(&self, code: &LoginHash, login: &Login) -> Result<(), StoreError> {
-        let deadline = self.deadline();
+    pub(super) async fn insert_login(
+        &self,
+        code: &LoginHash,
+        login: &Login,
+        deadline: Deadline,
+    ) -> Result<(), StoreError> {
         let logins = self.connection()?.collection::<LoginDocument>();
         let document = LoginDocument::of(code, login);
         self.call(("insert", LoginDocument::COLLECTION), Effect::Write, deadline, |comment| async move {
@@ -62,8 +72,8 @@ impl Operations {
         code: &LoginHash,
         usage: LoginUse,
         now: Timestamp,
+        deadline: Deadline,
     ) -> Result<Option<Login>, StoreError> {
-        let deadline = self.deadline();
         let logins = self.connection()?.collection::<LoginDocument>();
         let mut good = doc! { "_id": &code.0, "expires_at": { "$gt": date(now) } };
         if usage != LoginUse::Take {

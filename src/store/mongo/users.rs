@@ -13,8 +13,7 @@ use super::transaction::Transaction;
 use crate::domain::UserId;
 
 impl Operations {
-    pub(super) async fn insert_user(&self, user: &NewUser) -> Result<(), StoreError> {
-        let deadline = self.deadline();
+    pub(super) async fn insert_user(&self, user: &NewUser, deadline: Deadline) -> Result<(), StoreError> {
         let users = self.connection()?.collection::<UserDocument>();
         let document = UserDocument::of_new(user);
         let inserted = self
@@ -32,8 +31,7 @@ impl Operations {
         }
     }
 
-    pub(super) async fn find_user(&self, filter: Document) -> Result<Option<User>, StoreError> {
-        let deadline = self.deadline();
+    pub(super) async fn find_user(&self, filter: Document, deadline: Deadline) -> Result<Option<User>, StoreError> {
         let users = self.connection()?.collection::<UserDocument>();
         self.call(("find", UserDocument::COLLECTION), Effect::None, deadline, |comment| {
             users
@@ -47,8 +45,13 @@ impl Operations {
     }
 
     /// Changes a user and answers its token generation afterwards; nothing where the user is gone.
-    pub(super) async fn update_generation(&self, id: UserId, change: Document) -> Result<Option<u64>, StoreError> {
-        self.update_one_generation(doc! { "_id": id.to_string() }, change).await
+    pub(super) async fn update_generation(
+        &self,
+        id: UserId,
+        change: Document,
+        deadline: Deadline,
+    ) -> Result<Option<u64>, StoreError> {
+        self.update_one_generation(doc! { "_id": id.to_string() }, change, deadline).await
     }
 
     /// The same of the one user that the filter finds; nothing where it finds none.
@@ -56,8 +59,8 @@ impl Operations {
         &self,
         filter: Document,
         change: Document,
+        deadline: Deadline,
     ) -> Result<Option<u64>, StoreError> {
-        let deadline = self.deadline();
         let users = self.connection()?.collection::<GenerationOfUser>();
         self.call(("findAndModify", UserDocument::COLLECTION), Effect::Write, deadline, |comment| {
             users
@@ -73,8 +76,7 @@ impl Operations {
     }
 
     /// Removes a user with its counters in one transaction, and its keys afterwards.
-    pub(super) async fn remove_user(&self, id: UserId) -> Result<bool, StoreError> {
-        let deadline = self.deadline();
+    pub(super) async fn remove_user(&self, id: UserId, deadline: Deadline) -> Result<bool, StoreError> {
         let mut repeats = self.repeats(deadline);
         loop {
             match self.try_to_remove_user(id, deadline).await {
