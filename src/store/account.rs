@@ -140,6 +140,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// The SHA-256 of a token's `jti`, in hex: names a token without being one.
+/// The SHA-256 of a token's `jti`, in hex: names a token without being one. The newest one of a user is kept for operators, to
+/// tell whose token they have found; the service never asks for it. A logout removes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenHash(pub String);

@@ -280,8 +280,9 @@ impl Store for MongoStore {
     }
 
     async fn revoke_tokens(&self, id: UserId) -> Result<Option<u64>, StoreError> {
-        let change = doc! { "$inc": { "token_generation": 1_i64 } };
-        self.placed(move |operations| async move { operations.update_generation(id, change).await }).await
+        let change = doc! { "$inc": { "token_generation": 1_i64 }, "$unset": { "token": "" } };
+        self.placed(move |operations, deadline| async move { operations.update_generation(id, change, deadline).await })
+            .await
     }
 
     async fn delete_user(&self, id: UserId) -> Result<bool, StoreError> {

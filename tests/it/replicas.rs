@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mongodb::bson::{Document, doc};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -43,6 +44,19 @@ async fn a_logout_holds_on_every_replica_within_five_seconds() {
         client.get("/v1/me").token(token).send().await.expect(200);
     }
     revoked_at(&elsewhere).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_removes_the_hash_of_the_token() {
+    let store = Store::fresh(Kind::Mongodb).await;
+    let service = Service::on(&store, &[]).await;
+    let user = service.client().await.register().await;
+    let database = mongodb::Client::with_uri_str(&store.url).await.unwrap().database(store.database());
+    let users = database.collection::<Document>("users");
+    let has_token = async || users.find_one(doc! { "_id": &user.id }).await.unwrap().unwrap().contains_key("token");
+    assert!(has_token().await);
+    user.post("/v1/logout").send().await.expect(204);
+    assert!(!has_token().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
