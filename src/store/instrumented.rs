@@ -20,13 +20,14 @@ use crate::trace;
 pub struct Instrumented {
     system: &'static str,
     namespace: String,
+    known_codes: &'static [i32],
 }
 
 impl Instrumented {
-    /// For a store of this `db.system.name` and this database.
-    pub fn new(system: &'static str, namespace: impl Into<String>) -> Self {
+    /// For a store of this `db.system.name` and this database, whose server has these error codes that metrics tell apart.
+    pub fn new(system: &'static str, namespace: impl Into<String>, known_codes: &'static [i32]) -> Self {
         metrics::store_at_zero(system);
-        Self { system, namespace: namespace.into() }
+        Self { system, namespace: namespace.into(), known_codes }
     }
 
     /// Runs one attempt of `operation` on `collection` within a span of its own. `attempt` is called inside of the
@@ -61,6 +62,7 @@ impl Instrumented {
                 collection,
                 namespace: &self.namespace,
                 code: None,
+                known_codes: self.known_codes,
                 error_type: "cancelled",
             },
             span: span.clone(),

@@ -107,7 +107,7 @@ impl MongoStore {
         let pool = uri.max_pool_size.unwrap_or(MAX_POOL_SIZE);
         let operations = Operations {
             uri,
-            measured: Instrumented::new(SYSTEM, settings.database.clone()),
+            measured: Instrumented::new(SYSTEM, settings.database.clone(), &error::KNOWN_CODES),
             database: settings.database,
             rules: settings.rules,
             timeout: settings.timeout,

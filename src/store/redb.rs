@@ -70,7 +70,7 @@ impl RedbStore {
             handle: Arc::new(handle),
             turn: Arc::default(),
             prepared: AtomicBool::new(false),
-            instrumented: Instrumented::new(SYSTEM, namespace),
+            instrumented: Instrumented::new(SYSTEM, namespace, &[]),
             rules,
             timeout,
         }

@@ -22,12 +22,15 @@ pub struct StoreAttempt<'a> {
     pub namespace: &'a str,
     /// The server's error code, if it gave one.
     pub code: Option<i32>,
+    /// The codes that are told apart.
+    pub known_codes: &'static [i32],
     /// Empty for success.
     pub error_type: &'static str,
 }
 
 /// Records one attempt of one store operation, as an exemplar too where its span is sampled.
 pub fn store_attempt(attempt: StoreAttempt<'_>, duration: Duration, of: Option<SpanIds>) {
+    let code = attempt.code.map(|code| code_label(code, attempt.known_codes));
     let series = series(
         &DB_DURATION,
         [
@@ -35,7 +38,7 @@ pub fn store_attempt(attempt: StoreAttempt<'_>, duration: Duration, of: Option<S
             Label::from_static_parts("db_operation_name", attempt.operation),
             Label::from_static_parts("db_collection_name", attempt.collection),
             Label::new("db_namespace", attempt.namespace.to_owned()),
-            Label::new("db_response_status_code", attempt.code.map(code_label).unwrap_or_default()),
+            Label::new("db_response_status_code", code.unwrap_or_default()),
             Label::from_static_parts("error_type", attempt.error_type),
         ],
     );
@@ -44,11 +47,8 @@ pub fn store_attempt(attempt: StoreAttempt<'_>, duration: Duration, of: Option<S
 
 /// A server's error code, if it is one that somebody may ask for: there are hundreds, and each would be a series of every
 /// operation. The log and the span have the others.
-fn code_label(code: i32) -> String {
-    /// Unauthorized, AuthenticationFailed, MaxTimeMSExpired, WriteConcernFailed, NotWritablePrimary, ShutdownInProgress,
-    /// WriteConflict, PrimarySteppedDown, NoSuchTransaction, DuplicateKey, InterruptedAtShutdown, InterruptedDueToReplStateChange.
-    const KNOWN: [i32; 12] = [13, 18, 50, 64, 91, 112, 189, 251, 10_107, 11_000, 11_600, 11_602];
-    if KNOWN.contains(&code) { code.to_string() } else { "other".to_owned() }
+fn code_label(code: i32, known: &[i32]) -> String {
+    if known.contains(&code) { code.to_string() } else { "other".to_owned() }
 }
 
 /// Says whether the last health probe succeeded.

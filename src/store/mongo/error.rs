@@ -33,6 +33,22 @@ const UNKNOWN_NAME: &str = "the server's name could not be resolved";
 /// The word of [`Cause::timeout`].
 const TIMEOUT: &str = "timeout";
 
+/// The server's codes that metrics tell apart.
+pub(super) const KNOWN_CODES: [i32; 12] = [
+    13,     // Unauthorized
+    18,     // AuthenticationFailed
+    50,     // MaxTimeMSExpired
+    64,     // WriteConcernFailed
+    91,     // ShutdownInProgress
+    112,    // WriteConflict
+    189,    // PrimarySteppedDown
+    251,    // NoSuchTransaction
+    10_107, // NotWritablePrimary
+    11_000, // DuplicateKey
+    11_600, // InterruptedAtShutdown
+    11_602, // InterruptedDueToReplStateChange
+];
+
 /// Turns an error of the driver into the store's. Nothing of the driver's texts is taken over, for they hold host names
 /// and whole replies of the server.
 pub(super) fn classify(error: &Error, effect: Effect) -> StoreError {
