@@ -21,6 +21,7 @@ use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Times
 pub use account::{
     AccountKey, Login, LoginHash, LoginUse, MAX_TRIES, NewUser, PasswordHash, TokenHash, Unlinked, User,
 };
+pub(crate) use plan::KeyId;
 pub use plan::{Action, Answer, Batch, Condition, Counter, Group, Key, Op, Outcome, Refusal, Rules};
 
 /// How long the answer to a keyed call is kept: 24 hours.
@@ -28,6 +29,16 @@ pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The kind of [`StoreError::Conflict`] with another call that was keeping the record of the same idempotency key.
 pub const KEY_CONFLICT: &str = "key_conflict";
+
+/// A key's name in the stores: the keys of a user stand together there.
+pub(crate) fn key_text((user, key): &KeyId) -> String {
+    format!("{user}/{}", key.as_str())
+}
+
+/// Between which texts, both excluded, lie those of all counters and keys of a user: `0` follows `/` in ASCII.
+pub(crate) fn keys_of(user: UserId) -> [String; 2] {
+    [format!("{user}/"), format!("{user}0")]
+}
 
 /// A counter in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,4 +210,23 @@ pub enum PrepareError {
     /// It may work later.
     #[error(transparent)]
     NotYet(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_of_a_user_lies_between_its_bounds() {
+        let user = UserId::generate();
+        let [after, before] = keys_of(user);
+        for name in ["0", "default", "zz_-z"] {
+            let id = CounterId { user, name: name.parse().unwrap() }.to_string();
+            assert!(after < id && id < before);
+        }
+        for key in ["!", "~"] {
+            let key = key_text(&(user, key.parse().unwrap()));
+            assert!(after < key && key < before);
+        }
+    }
 }

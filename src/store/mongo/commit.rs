@@ -8,10 +8,10 @@ use mongodb::bson::doc;
 use tokio::time::Instant;
 
 use super::super::plan::{Known, Plan, plan};
-use super::super::{Answer, Batch, Cause, Group, KEY_CONFLICT, Op, StoreError};
+use super::super::{Answer, Batch, Cause, Group, KEY_CONFLICT, Op, StoreError, key_text};
 use super::Operations;
 use super::deadline::Deadline;
-use super::documents::{CounterDocument, CountersOfUser, KeyDocument, UserDocument, key_id};
+use super::documents::{CounterDocument, CountersOfUser, KeyDocument, UserDocument};
 use super::error::{CONFLICT, DUPLICATE_KEY};
 #[cfg(feature = "mutants")]
 use super::mutant;
@@ -156,7 +156,7 @@ async fn look_up(transaction: &mut Transaction<'_>, batch: &Batch, keys: Keys) -
             for Op { key, .. } in &group.ops {
                 if let Some(key) = key {
                     let id = (group.counter.user, key.key.clone());
-                    named.insert(key_id(&id), id);
+                    named.insert(key_text(&id), id);
                 }
             }
         }
@@ -173,7 +173,7 @@ async fn look_up(transaction: &mut Transaction<'_>, batch: &Batch, keys: Keys) -
 async fn write(transaction: &mut Transaction<'_>, plan: &Plan, known: &Known) -> Result<(), StoreError> {
     // A key that was found and is written all the same has an expired record, which gives way.
     let expired: Vec<String> =
-        plan.records.iter().filter(|(id, _)| known.keys.contains_key(id)).map(|(id, _)| key_id(id)).collect();
+        plan.records.iter().filter(|(id, _)| known.keys.contains_key(id)).map(|(id, _)| key_text(id)).collect();
     if !expired.is_empty() {
         transaction.delete::<KeyDocument>(doc! { "_id": { "$in": expired } }).await?;
     }

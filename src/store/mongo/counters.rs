@@ -6,10 +6,10 @@ use mongodb::action::Action;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReadConcern;
 
-use super::super::{Counter, NamedCounter, StoreError};
+use super::super::{Counter, NamedCounter, StoreError, keys_of};
 use super::Operations;
 use super::deadline::Deadline;
-use super::documents::{CounterDocument, Stored, UserDocument, ids_of};
+use super::documents::{CounterDocument, Stored, UserDocument};
 use super::error::Effect;
 use super::transaction::{Transaction, vanished};
 use crate::domain::{CounterId, CounterName, UserId};
@@ -38,7 +38,7 @@ impl Operations {
         limit: usize,
         deadline: Deadline,
     ) -> Result<Vec<NamedCounter>, StoreError> {
-        let (first, end) = ids_of(user);
+        let [first, end] = keys_of(user);
         let after = after.map_or(first, |name| CounterId { user, name: name.clone() }.to_string());
         let filter = doc! { "_id": { "$gt": after, "$lt": end } };
         let found = self.find_counters(filter, limit, ReadConcern::majority(), deadline).await?;

@@ -6,8 +6,10 @@ use mongodb::bson::{self, Bson, DateTime, Document, doc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::plan::{KeyId, KeyRecord};
-use super::super::{Cause, Counter, Login, LoginHash, NamedCounter, NewUser, PasswordHash, StoreError, User};
+use super::super::plan::KeyRecord;
+use super::super::{
+    Cause, Counter, KeyId, Login, LoginHash, NamedCounter, NewUser, PasswordHash, StoreError, User, key_text,
+};
 use super::error::INVALID_DOCUMENT;
 use crate::domain::{CounterId, CounterName, CounterValue, Email, Identity, Timestamp, UserId};
 
@@ -108,16 +110,6 @@ pub(super) struct LoginDocument {
 
 impl Stored for LoginDocument {
     const COLLECTION: &'static str = "oauth_logins";
-}
-
-/// The `_id` of a key's record.
-pub(super) fn key_id((user, key): &KeyId) -> String {
-    format!("{user}/{}", key.as_str())
-}
-
-/// The bounds of the `_id`s of everything that belongs to a user, both excluded: `0` follows `/` in ASCII.
-pub(super) fn ids_of(user: UserId) -> (String, String) {
-    (format!("{user}/"), format!("{user}0"))
 }
 
 pub(super) fn date(moment: Timestamp) -> DateTime {
@@ -239,7 +231,7 @@ impl KeyDocument {
     pub(super) fn of(id: &KeyId, record: &KeyRecord) -> Result<Self, StoreError> {
         let outcome = bson::serialize_to_bson(&record.outcome);
         Ok(Self {
-            id: key_id(id),
+            id: key_text(id),
             fingerprint: record.fingerprint.clone(),
             outcome: outcome.map_err(|_| invalid("an outcome cannot be stored"))?,
             expires_at: date(record.expires_at),
@@ -316,17 +308,5 @@ mod tests {
         }
         assert!(matches!(CounterDocument { version: -1, ..stored }.counter(), Err(StoreError::Corrupt(_))));
         assert!(signed(u64::MAX).is_err());
-    }
-
-    #[test]
-    fn everything_of_a_user_lies_between_its_bounds() {
-        let user = UserId::generate();
-        let (after, before) = ids_of(user);
-        for name in ["0", "default", "zz_-z"] {
-            let id = CounterId { user, name: name.parse().unwrap() }.to_string();
-            assert!(after < id && id < before);
-        }
-        let key = key_id(&(user, "~".parse().unwrap()));
-        assert!(after < key && key < before);
     }
 }

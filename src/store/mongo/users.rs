@@ -4,10 +4,10 @@ use mongodb::action::Action;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::super::{AccountKey, NewUser, StoreError, User};
+use super::super::{AccountKey, NewUser, StoreError, User, keys_of};
 use super::Operations;
 use super::deadline::Deadline;
-use super::documents::{CounterDocument, GenerationOfUser, KeyDocument, Stored, UserDocument, ids_of, unsigned};
+use super::documents::{CounterDocument, GenerationOfUser, KeyDocument, Stored, UserDocument, unsigned};
 use super::error::{DUPLICATE_KEY, Effect};
 use super::transaction::Transaction;
 use crate::domain::UserId;
@@ -123,6 +123,6 @@ impl Operations {
 }
 
 fn range_of(user: UserId) -> Document {
-    let (after, before) = ids_of(user);
+    let [after, before] = keys_of(user);
     doc! { "_id": { "$gt": after, "$lt": before } }
 }

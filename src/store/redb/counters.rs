@@ -5,11 +5,11 @@ use std::ops::Bound;
 use ::redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableHandle, WriteTransaction};
 
 use super::handle::Verdict;
-use super::tables::{COUNTERS, EXPIRIES, KEYS, USERS, corrupt, decode, encode, range_of};
+use super::tables::{COUNTERS, EXPIRIES, KEYS, USERS, corrupt, decode, encode};
 use super::users::{find_user, update_user};
-use crate::domain::{CounterId, CounterName, CounterValue, IdempotencyKey, Timestamp, UserId};
-use crate::store::plan::{KeyId, KeyRecord, Known, Write, plan};
-use crate::store::{Answer, Batch, Counter, Group, NamedCounter, Rules, StoreError};
+use crate::domain::{CounterId, CounterName, CounterValue, Timestamp, UserId};
+use crate::store::plan::{KeyRecord, Known, Write, plan};
+use crate::store::{Answer, Batch, Counter, Group, KeyId, NamedCounter, Rules, StoreError, key_text, keys_of};
 
 /// How many expired keys a commit removes at least. It removes more than it adds, so that they never pile up.
 const PRUNED_AT_ONCE: usize = 64;
@@ -28,7 +28,7 @@ pub(super) fn commit(
     write_counters(txn, &plan.writes)?;
     let (mut keys, mut expiries) = (txn.open_table(KEYS)?, txn.open_table(EXPIRIES)?);
     for (id, record) in &plan.records {
-        let key = key_text(id.0, &id.1);
+        let key = key_text(id);
         if let Some(expired) = known.keys.get(id) {
             expiries.remove((expired.expires_at.millis(), key.as_str()))?;
         }
@@ -60,8 +60,8 @@ fn known(txn: &WriteTransaction, batch: &Batch) -> Result<Known, StoreError> {
             known.users.insert(user, record.counters);
         }
         for key in group.ops.iter().filter_map(|op| op.key.as_ref()) {
-            if let Some(bytes) = keys.get(key_text(user, &key.key).as_str())? {
-                let id: KeyId = (user, key.key.clone());
+            let id: KeyId = (user, key.key.clone());
+            if let Some(bytes) = keys.get(key_text(&id).as_str())? {
                 known.keys.insert(id, decode::<KeyRecord>(bytes.value(), KEYS.name())?);
             }
         }
@@ -95,10 +95,6 @@ fn prune(
     Ok(())
 }
 
-fn key_text(user: UserId, key: &IdempotencyKey) -> String {
-    format!("{user}/{}", key.as_str())
-}
-
 /// Up to `limit` counters of a user, those after `after`.
 pub(super) fn counters(
     txn: &ReadTransaction,
@@ -107,7 +103,7 @@ pub(super) fn counters(
     limit: usize,
 ) -> Result<Vec<NamedCounter>, StoreError> {
     let table: ReadOnlyTable<_, _> = txn.open_table(COUNTERS)?;
-    let [first, end] = range_of(user);
+    let [first, end] = keys_of(user);
     let after = after.map(|name| CounterId { user, name: name.clone() }.to_string());
     let start = after.as_deref().map_or(Bound::Included(first.as_str()), Bound::Excluded);
     let mut found = Vec::new();

@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::handle::Verdict;
-use crate::domain::UserId;
 use crate::store::{Cause, StoreError};
 
 /// The layout that is described here. It rises with every change that an older version would misread.
@@ -64,11 +63,6 @@ pub(super) fn create(txn: &WriteTransaction) -> Result<Verdict<()>, StoreError> 
 pub(super) fn ping(txn: &WriteTransaction) -> Result<Verdict<()>, StoreError> {
     txn.open_table(META)?.get(LAYOUT_KEY)?;
     Ok(Verdict::Abort(()))
-}
-
-/// From where to where, the end excluded, the keys of what belongs to a user go: `0` comes next after `/`.
-pub(super) fn range_of(user: UserId) -> [String; 2] {
-    [format!("{user}/"), format!("{user}0")]
 }
 
 pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {

@@ -14,7 +14,7 @@ use ::redb::ReadableTableMetadata;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::{CounterValue, IdempotencyKey, Timestamp};
+use crate::domain::{CounterValue, Timestamp};
 use crate::store::{
     AccountKey, Action, Condition, Counter, Group, KEY_LIFETIME, Key, Op, Outcome, PasswordHash, Refusal,
 };

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::handle::Verdict;
 use super::logins::identity_key;
-use super::tables::{COUNTERS, EMAILS, EXPIRIES, IDENTITIES, KEYS, USERS, corrupt, decode, encode, range_of};
+use super::tables::{COUNTERS, EMAILS, EXPIRIES, IDENTITIES, KEYS, USERS, corrupt, decode, encode};
 use crate::domain::{Email, Identity, Timestamp, UserId};
 use crate::store::plan::KeyRecord;
-use crate::store::{AccountKey, NewUser, PasswordHash, StoreError, TokenHash, User};
+use crate::store::{AccountKey, NewUser, PasswordHash, StoreError, TokenHash, User, keys_of};
 
 /// A user as it stands in the file, under its id.
 #[derive(Serialize, Deserialize)]
@@ -125,7 +125,7 @@ pub(super) fn delete_user(txn: &WriteTransaction, id: UserId) -> Result<Verdict<
     for identity in &record.identities {
         identities.remove(identity_key(identity))?;
     }
-    let [first, end] = range_of(id);
+    let [first, end] = keys_of(id);
     txn.open_table(COUNTERS)?.retain_in::<&str, _>(first.as_str()..end.as_str(), |_, _| false)?;
     let (mut keys, mut expiries) = (txn.open_table(KEYS)?, txn.open_table(EXPIRIES)?);
     for entry in keys.extract_from_if::<&str, _>(first.as_str()..end.as_str(), |_, _| true)? {

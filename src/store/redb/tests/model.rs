@@ -8,8 +8,8 @@ use rand::rngs::StdRng;
 
 use super::disk::Disk;
 use super::*;
-use crate::store::AccountKey;
 use crate::store::plan::{KeyRecord, Known, plan};
+use crate::store::{AccountKey, key_text};
 
 pub(super) const RULES: Rules = Rules { initial_value: CounterValue::new(0).unwrap(), counters_per_user: 4 };
 
@@ -45,7 +45,7 @@ impl Model {
                     self.counted += u64::from(write.before.is_none());
                     self.counters.insert(write.counter.to_string(), write.after);
                 }
-                self.keys.extend(plan.records.into_iter().map(|((user, key), record)| (key_row(user, &key), record)));
+                self.keys.extend(plan.records.into_iter().map(|(id, record)| (key_text(&id), record)));
                 Reply::Answers(plan.answers)
             }
             Step::Delete(id) => {
@@ -65,8 +65,9 @@ impl Model {
                 known.counters.insert(group.counter.clone(), *counter);
             }
             for key in group.ops.iter().filter_map(|op| op.key.as_ref()) {
-                if let Some(record) = self.keys.get(&key_row(user, &key.key)) {
-                    known.keys.insert((user, key.key.clone()), record.clone());
+                let id = (user, key.key.clone());
+                if let Some(record) = self.keys.get(&key_text(&id)) {
+                    known.keys.insert(id, record.clone());
                 }
             }
         }
@@ -94,10 +95,6 @@ impl Model {
         };
         store.read("read", "meta", everything).await
     }
-}
-
-fn key_row(user: UserId, key: &IdempotencyKey) -> String {
-    format!("{user}/{}", key.as_str())
 }
 
 /// The one user.
