@@ -20,8 +20,8 @@ pub use catalogue::{CATALOGUE, Kind, Metric, reference};
 pub use exemplars::SpanIds;
 pub use exposition::{Exposition, Format};
 pub use labels::{
-    ANSWER_REFUSED, AuthKind, AuthOutcome, CommitOutcome, ConnectionEnd, Endpoint, Overload, ServerKind, SignIn,
-    SignInFailure, Signal,
+    ANSWER_REFUSED, AuthKind, AuthOutcome, CommitOutcome, ConnectionEnd, Endpoint, ErrorType, Overload, ServerKind,
+    SignIn, SignInFailure, Signal,
 };
 pub use record::*;
 

@@ -30,7 +30,7 @@ use self::flight::{Boarding, depart};
 use self::queue::{Limits, Queue, Rejected, Waiting};
 use crate::domain::{CounterId, IdempotencyKey};
 use crate::metrics::{self, Overload};
-use crate::store::{Action, Answer, Cause, Op, Store, StoreError};
+use crate::store::{Action, Answer, Cause, ErrorType, Op, Store, StoreError};
 use crate::trace;
 
 /// How a call fails.
@@ -122,11 +122,16 @@ impl Sequencer {
         let result = match tokio::time::timeout_at(deadline.into(), answered).await {
             Ok(Ok(result)) => result,
             // The task that had the call is gone, and with it the answer.
-            Ok(Err(_)) => Err(StoreError::OutcomeUnknown(Cause::new("internal", "the commit ended in a panic")).into()),
+            Ok(Err(_)) => {
+                Err(StoreError::OutcomeUnknown(Cause::new(ErrorType::Internal, "the commit ended in a panic")).into())
+            }
             Err(_) if claim(&flag) => Err(match key {
                 Some(key) if self.shared.lock().is_under_way(&counter, &key) => CallError::KeyInFlight,
-                _ => StoreError::Unavailable(Cause::new("queue_timeout", "the call did not leave by its deadline"))
-                    .into(),
+                _ => StoreError::Unavailable(Cause::new(
+                    ErrorType::QueueTimeout,
+                    "the call did not leave by its deadline",
+                ))
+                .into(),
             }),
             Err(_) => Err(StoreError::OutcomeUnknown(Cause::timeout()).into()),
         };

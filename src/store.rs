@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
+pub use crate::metrics::ErrorType;
 pub use account::{
     AccountKey, Login, LoginHash, LoginUse, MAX_TRIES, NewUser, PasswordHash, TokenHash, Unlinked, User,
 };
@@ -26,9 +27,6 @@ pub use plan::{Action, Answer, Batch, Condition, Counter, Group, Key, Op, Outcom
 
 /// How long the answer to a keyed call is kept: 24 hours.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The kind of [`StoreError::Conflict`] with another call that was keeping the record of the same idempotency key.
-pub const KEY_CONFLICT: &str = "key_conflict";
 
 /// A key's name in the stores: the keys of a user stand together there.
 pub(crate) fn key_text((user, key): &KeyId) -> String {
@@ -52,8 +50,8 @@ pub struct NamedCounter {
 /// What kept a store from doing its work, for logs and metrics. Never shown to a caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// One of a bounded set of words (`timeout`, `network`, …): the label `error_type`.
-    pub kind: &'static str,
+    /// The label `error_type`.
+    pub kind: ErrorType,
     /// The server's code, where it gave one: the label `db_response_status_code`.
     pub code: Option<i32>,
     /// More for the log; holds no secret, no host name and nothing that a caller sent.
@@ -62,19 +60,19 @@ pub struct Cause {
 
 impl Cause {
     /// A cause without a server's code.
-    pub fn new(kind: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorType, detail: impl Into<String>) -> Self {
         Self { kind, code: None, detail: detail.into() }
     }
 
     /// The deadline of an operation passed.
     pub fn timeout() -> Self {
-        Self::new("timeout", "the deadline of the operation passed")
+        Self::new(ErrorType::Timeout, "the deadline of the operation passed")
     }
 }
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.detail)?;
+        write!(f, "{}: {}", self.kind.as_str(), self.detail)?;
         self.code.map_or(Ok(()), |code| write!(f, " (code {code})"))
     }
 }
@@ -114,11 +112,11 @@ impl StoreError {
         }
     }
 
-    /// The word for the label `error_type`.
-    pub fn kind(&self) -> &'static str {
+    /// The label `error_type`.
+    pub fn kind(&self) -> ErrorType {
         match self {
-            Self::EmailTaken => "email_taken",
-            Self::IdentityTaken => "identity_taken",
+            Self::EmailTaken => ErrorType::EmailTaken,
+            Self::IdentityTaken => ErrorType::IdentityTaken,
             Self::Unavailable(cause) | Self::Conflict(cause) | Self::Corrupt(cause) | Self::OutcomeUnknown(cause) => {
                 cause.kind
             }

@@ -134,6 +134,85 @@ label! {
 }
 
 label! {
+    /// Why the store did not do what it was asked for.
+    ErrorType {
+        /// The server refused the credentials.
+        Authentication = "authentication",
+        /// The attempt was given up.
+        Cancelled = "cancelled",
+        /// The store was closed.
+        Closed = "closed",
+        /// The server refused the command.
+        Command = "command",
+        /// Another writer.
+        Conflict = "conflict",
+        /// A record of the embedded store is not as this program writes it.
+        Corrupted = "corrupted",
+        /// There is no room to write.
+        DiskFull = "disk_full",
+        /// The driver refused the call.
+        Driver = "driver",
+        /// A unique index has the key already.
+        DuplicateKey = "duplicate_key",
+        /// Another account with a password has the address.
+        EmailTaken = "email_taken",
+        /// A record cannot be written.
+        Encoding = "encoding",
+        /// Another account is opened by the identity.
+        IdentityTaken = "identity_taken",
+        /// A bug.
+        Internal = "internal",
+        /// A document of MongoDB is not as this program writes it.
+        InvalidDocument = "invalid_document",
+        /// The server's answer makes no sense.
+        InvalidResponse = "invalid_response",
+        /// The disk failed.
+        Io = "io",
+        /// Another call was keeping the record of the same idempotency key.
+        KeyConflict = "key_conflict",
+        /// The file must be opened again.
+        Lost = "lost",
+        /// The server gave up at the deadline.
+        MaxTime = "max_time",
+        /// The connection failed.
+        Network = "network",
+        /// A turn at making counters did not come: the batch is split at once, so that whoever shares it with a user who
+        /// is held up does not wait with them.
+        NoTurn = "no_turn",
+        /// The replica set has not been initiated.
+        NotInitiated = "not_initiated",
+        /// The store was not made ready yet.
+        NotPrepared = "not_prepared",
+        /// The server takes no writes, or not any more.
+        NotPrimary = "not_primary",
+        /// A panic.
+        Panic = "panic",
+        /// A panic before.
+        Poisoned = "poisoned",
+        /// Every place was taken for too long.
+        PoolTimeout = "pool_timeout",
+        /// The disk failed before.
+        PreviousIo = "previous_io",
+        /// The call did not leave by its deadline.
+        QueueTimeout = "queue_timeout",
+        /// Whatever else redb says.
+        Redb = "redb",
+        /// No server of the set takes writes.
+        ServerSelection = "server_selection",
+        /// The deadline passed.
+        Timeout = "timeout",
+        /// The TLS settings are wrong.
+        Tls = "tls",
+        /// The transaction was given up.
+        Transaction = "transaction",
+        /// The user lacks rights.
+        Unauthorized = "unauthorized",
+        /// No majority confirmed the write.
+        WriteConcern = "write_concern",
+    }
+}
+
+label! {
     /// How a commit ended.
     CommitOutcome {
         /// It was applied.

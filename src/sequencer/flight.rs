@@ -13,7 +13,7 @@ use super::queue::{self, Departure};
 use super::{Call, CallError, Shared};
 use crate::domain::{CounterId, Timestamp};
 use crate::metrics::{self, CommitOutcome};
-use crate::store::{Answer, Batch, Group, KEY_CONFLICT, Op, Outcome, StoreError};
+use crate::store::{Answer, Batch, ErrorType, Group, Op, Outcome, StoreError};
 
 /// How often a flight that is about to depart lets other tasks go first, as long as that brings further calls.
 const GATHERINGS: usize = 16;
@@ -212,7 +212,9 @@ fn tell(part: Part, result: Answers, outcome: CommitOutcome) {
             tracing::warn!(%error, calls = part.calls(), outcome = outcome.as_str(), "a commit failed");
             for caller in part.callers.into_iter().flatten() {
                 let error = match &error {
-                    StoreError::Conflict(cause) if caller.keyed && cause.kind == KEY_CONFLICT => CallError::KeyInFlight,
+                    StoreError::Conflict(cause) if caller.keyed && cause.kind == ErrorType::KeyConflict => {
+                        CallError::KeyInFlight
+                    }
                     error => error.clone().into(),
                 };
                 let _ = caller.answer.send(Err(error));

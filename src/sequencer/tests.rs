@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::domain::{CounterName, UserId};
 use crate::store::held::Held;
-use crate::store::{KEY_CONFLICT, Key, Outcome};
+use crate::store::{Key, Outcome};
 
 fn counter() -> CounterId {
     CounterId { user: UserId::generate(), name: CounterName::default_counter() }
@@ -176,8 +176,8 @@ async fn a_repeated_key_waits_for_the_first_call_and_then_says_in_flight() {
 #[tokio::test]
 async fn only_a_conflict_over_its_key_tells_a_keyed_call_that_the_first_one_is_under_way() {
     for (kind, expected) in [
-        (KEY_CONFLICT, CallError::KeyInFlight),
-        ("conflict", CallError::Store(StoreError::Conflict(Cause::new("conflict", "met")))),
+        (ErrorType::KeyConflict, CallError::KeyInFlight),
+        (ErrorType::Conflict, CallError::Store(StoreError::Conflict(Cause::new(ErrorType::Conflict, "met")))),
     ] {
         let store = Held::failing(Some(StoreError::Conflict(Cause::new(kind, "met"))));
         let sequencer = sequencer(&store, 10);
@@ -206,7 +206,7 @@ async fn beyond_the_bound_calls_are_refused_at_once() {
 
 #[tokio::test]
 async fn a_failure_reaches_every_caller_and_a_read_is_never_unknown() {
-    let store = Held::failing(Some(StoreError::OutcomeUnknown(Cause::new("network", "gone"))));
+    let store = Held::failing(Some(StoreError::OutcomeUnknown(Cause::new(ErrorType::Network, "gone"))));
     let sequencer = sequencer(&store, 10);
     store.gate.add_permits(2);
     let unknown = sequencer.call(counter(), take(), after(20_000)).await;

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::plan::{Known, plan};
 use super::{
-    Answer, Batch, Cause, Counter, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store,
-    StoreError, TokenHash, Unlinked, User,
+    Answer, Batch, Cause, Counter, ErrorType, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules,
+    Store, StoreError, TokenHash, Unlinked, User,
 };
 use crate::domain::{CounterId, CounterName, CounterValue, Email, Identity, ProviderName, Timestamp, UserId};
 
@@ -88,7 +88,7 @@ impl Store for Held {
         }
         let is_contested = batch.groups.iter().any(|group| Some(&group.counter) == self.contested.as_ref());
         if is_contested || (self.divisive && batch.groups.len() > 1) {
-            return Err(StoreError::Conflict(Cause::new("conflict", "another writer")));
+            return Err(StoreError::Conflict(Cause::new(ErrorType::Conflict, "another writer")));
         }
         let mut counters = self.counters.lock().unwrap();
         let users = batch.groups.iter().map(|group| (group.counter.user, 0)).collect();

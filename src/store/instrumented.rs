@@ -11,7 +11,7 @@ use opentelemetry::trace::TraceContextExt;
 use tracing::{Instrument, Span, field, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::StoreError;
+use super::{ErrorType, StoreError};
 use crate::metrics::{self, StoreAttempt};
 use crate::trace;
 
@@ -63,13 +63,13 @@ impl Instrumented {
                 namespace: &self.namespace,
                 code: None,
                 known_codes: self.known_codes,
-                error_type: "cancelled",
+                error_type: Some(ErrorType::Cancelled),
             },
             span: span.clone(),
             started: Instant::now(),
         };
         let result = span.in_scope(attempt).instrument(span).await;
-        observation.labels.error_type = result.as_ref().err().map_or("", StoreError::kind);
+        observation.labels.error_type = result.as_ref().err().map(StoreError::kind);
         observation.labels.code = result.as_ref().err().and_then(StoreError::cause).and_then(|cause| cause.code);
         result
     }
@@ -84,8 +84,8 @@ struct Observation<'a> {
 
 impl Drop for Observation<'_> {
     fn drop(&mut self) {
-        if !self.labels.error_type.is_empty() {
-            self.span.record("error.type", self.labels.error_type);
+        if let Some(error_type) = self.labels.error_type {
+            self.span.record("error.type", error_type.as_str());
             self.span.record("otel.status_code", "ERROR");
         }
         if let Some(code) = self.labels.code {

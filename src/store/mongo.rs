@@ -35,8 +35,8 @@ use tracing::Instrument as _;
 
 use super::instrumented::Instrumented;
 use super::{
-    Answer, Batch, Cause, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store, StoreError,
-    TokenHash, Unlinked, User,
+    Answer, Batch, Cause, ErrorType, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store,
+    StoreError, TokenHash, Unlinked, User,
 };
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 pub use connect::check_uri;
@@ -133,7 +133,7 @@ impl MongoStore {
         task.await.unwrap_or_else(|broken| match broken.try_into_panic() {
             // A panic of the operation is one of its caller, where it is counted, logged and answered.
             Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StoreError::Unavailable(Cause::new("closed", "the service is ending"))),
+            Err(_) => Err(StoreError::Unavailable(Cause::new(ErrorType::Closed, "the service is ending"))),
         })
     }
 
@@ -159,7 +159,10 @@ impl MongoStore {
         let patience = patience(self.operations.timeout);
         let place = tokio::time::timeout(patience, self.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
-            return Err(StoreError::Unavailable(Cause::new("pool_timeout", "every place was taken for too long")));
+            return Err(StoreError::Unavailable(Cause::new(
+                ErrorType::PoolTimeout,
+                "every place was taken for too long",
+            )));
         };
         self.detached(|operations| {
             let operation = operation(operations, deadline);
@@ -334,8 +337,8 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_is_not_prepared_says_so() {
         let store = unprepared();
-        assert_eq!(store.ping().await.unwrap_err().kind(), "not_prepared");
-        assert_eq!(store.user(UserId::generate()).await.unwrap_err().kind(), "not_prepared");
+        assert_eq!(store.ping().await.unwrap_err().kind(), ErrorType::NotPrepared);
+        assert_eq!(store.user(UserId::generate()).await.unwrap_err().kind(), ErrorType::NotPrepared);
         store.close().await;
     }
 }

@@ -32,8 +32,8 @@ pub use self::file::OpenError;
 use self::handle::{Handle, Verdict};
 use super::instrumented::Instrumented;
 use super::{
-    Answer, Batch, Cause, Group, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules, Store,
-    StoreError, TokenHash, Unlinked, User,
+    Answer, Batch, Cause, ErrorType, Group, Login, LoginHash, LoginUse, NamedCounter, NewUser, PrepareError, Rules,
+    Store, StoreError, TokenHash, Unlinked, User,
 };
 use crate::domain::{CounterId, CounterName, Email, Identity, ProviderName, Timestamp, UserId};
 
@@ -133,7 +133,7 @@ impl RedbStore {
         if self.prepared.load(Ordering::Acquire) {
             Ok(())
         } else {
-            Err(StoreError::Unavailable(Cause::new("not_prepared", "the store was not made ready yet")))
+            Err(StoreError::Unavailable(Cause::new(ErrorType::NotPrepared, "the store was not made ready yet")))
         }
     }
 }
@@ -145,7 +145,7 @@ fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Joi
 }
 
 fn panicked() -> Cause {
-    Cause::new("panic", "the thread of the operation ended early")
+    Cause::new(ErrorType::Panic, "the thread of the operation ended early")
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use metrics::{Gauge, Histogram, Label, counter, gauge, histogram};
 use super::{record, series};
 use crate::metrics::catalogue::*;
 use crate::metrics::exemplars::SpanIds;
-use crate::metrics::labels::ServerKind;
+use crate::metrics::labels::{ErrorType, ServerKind};
 
 /// One attempt of one store operation, as the labels of its histogram.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,8 @@ pub struct StoreAttempt<'a> {
     pub code: Option<i32>,
     /// The codes that are told apart.
     pub known_codes: &'static [i32],
-    /// Empty for success.
-    pub error_type: &'static str,
+    /// Nothing for success.
+    pub error_type: Option<ErrorType>,
 }
 
 /// Records one attempt of one store operation, as an exemplar too where its span is sampled.
@@ -39,7 +39,7 @@ pub fn store_attempt(attempt: StoreAttempt<'_>, duration: Duration, of: Option<S
             Label::from_static_parts("db_collection_name", attempt.collection),
             Label::new("db_namespace", attempt.namespace.to_owned()),
             Label::new("db_response_status_code", code.unwrap_or_default()),
-            Label::from_static_parts("error_type", attempt.error_type),
+            Label::from_static_parts("error_type", attempt.error_type.map_or("", ErrorType::as_str)),
         ],
     );
     record(&DB_DURATION, &series, duration, of);

@@ -8,16 +8,15 @@ use mongodb::bson::doc;
 use tokio::time::Instant;
 
 use super::super::plan::{Known, Plan, plan};
-use super::super::{Answer, Batch, Cause, Group, KEY_CONFLICT, Op, StoreError, key_text};
+use super::super::{Answer, Batch, Cause, ErrorType, Group, Op, StoreError, key_text};
 use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, CountersOfUser, KeyDocument, UserDocument};
-use super::error::{CONFLICT, DUPLICATE_KEY};
 #[cfg(feature = "mutants")]
 use super::mutant;
 use super::takes::Takes;
 use super::transaction::Transaction;
-use super::turns::{NO_TURN, Turn};
+use super::turns::Turn;
 use crate::domain::{CounterId, UserId};
 
 /// How often a batch of several counters is repeated after a conflict. Then it is the sequencer's turn, which splits it.
@@ -50,10 +49,12 @@ impl Operations {
                     drop(turn);
                     return Box::pin(self.commit_batch(batch)).await;
                 }
-                Err(error) if error.kind() == DUPLICATE_KEY && keys == Keys::TakenForNew => keys = Keys::LookedUp,
+                Err(error) if error.kind() == ErrorType::DuplicateKey && keys == Keys::TakenForNew => {
+                    keys = Keys::LookedUp
+                }
                 Err(error) => {
                     conflicts += u32::from(matches!(error, StoreError::Conflict(_)));
-                    let hopeless = conflicts > MAX_CONFLICTS || error.kind() == NO_TURN;
+                    let hopeless = conflicts > MAX_CONFLICTS || error.kind() == ErrorType::NoTurn;
                     // Where all of it is of users whose counters it makes, its halves would want the same documents again.
                     let is_one = turn.as_ref().is_some_and(|turn| turn.is_of_all(batch));
                     let is_split = batch.groups.len() > 1 && hopeless && !is_one;
@@ -124,8 +125,8 @@ pub(super) fn records(plan: &Plan) -> Result<Vec<KeyDocument>, StoreError> {
 /// What the failure to keep such records means. Whoever else writes the same ones does a call with the same key.
 pub(super) fn key_conflict(error: StoreError) -> StoreError {
     match error {
-        StoreError::Conflict(cause) if cause.kind == CONFLICT => {
-            StoreError::Conflict(Cause { kind: KEY_CONFLICT, ..cause })
+        StoreError::Conflict(cause) if cause.kind == ErrorType::Conflict => {
+            StoreError::Conflict(Cause { kind: ErrorType::KeyConflict, ..cause })
         }
         error => error,
     }

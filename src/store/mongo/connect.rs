@@ -13,7 +13,7 @@ use mongodb::options::{
 use mongodb::{Client, Collection, Database};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::{Cause, PrepareError, StoreError};
+use super::super::{Cause, ErrorType, PrepareError, StoreError};
 use super::Operations;
 use super::documents::Stored;
 use super::error::{Effect, classify};
@@ -56,10 +56,9 @@ impl Connection {
 impl Operations {
     /// The driver's handles, once the store is prepared.
     pub(super) fn connection(&self) -> Result<&Connection, StoreError> {
-        self.connection
-            .get()
-            .filter(|_| self.prepared.load(Ordering::Acquire))
-            .ok_or_else(|| StoreError::Unavailable(Cause::new("not_prepared", "the store has not been prepared yet")))
+        self.connection.get().filter(|_| self.prepared.load(Ordering::Acquire)).ok_or_else(|| {
+            StoreError::Unavailable(Cause::new(ErrorType::NotPrepared, "the store has not been prepared yet"))
+        })
     }
 
     /// Connects, unless that is done, and makes what is missing in the database.

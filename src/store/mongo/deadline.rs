@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use tokio::time::Instant;
 
-use super::super::StoreError;
+use super::super::{ErrorType, StoreError};
 use super::{SYSTEM, error};
 use crate::metrics;
 
@@ -77,7 +77,7 @@ impl Repeats {
         }
         // An attempt that waits for a server in vain must have the time to say so: cut off by the deadline, it could not
         // tell whether its command was sent.
-        let hopeless = error.kind() == error::SERVER_SELECTION && self.deadline.remaining() <= self.patience;
+        let hopeless = error.kind() == ErrorType::ServerSelection && self.deadline.remaining() <= self.patience;
         error::is_passing(error) && !hopeless && self.pause().await
     }
 
@@ -117,7 +117,7 @@ mod tests {
 
     #[tokio::test]
     async fn repeats_end_before_the_deadline_and_only_for_what_passes() {
-        let conflict = StoreError::Conflict(Cause::new(error::CONFLICT, "write conflict"));
+        let conflict = StoreError::Conflict(Cause::new(ErrorType::Conflict, "write conflict"));
         let started = Instant::now();
         let mut repeats = Repeats::new(Deadline::after(Duration::from_millis(60)), Duration::from_secs(2));
         let mut attempts = 0;
@@ -127,7 +127,7 @@ mod tests {
         assert!(attempts >= 2, "{attempts} attempts");
         assert!(started.elapsed() < Duration::from_millis(200));
 
-        let unserved = StoreError::Unavailable(Cause::new(error::SERVER_SELECTION, "none"));
+        let unserved = StoreError::Unavailable(Cause::new(ErrorType::ServerSelection, "none"));
         let mut repeats = Repeats::new(Deadline::after(Duration::from_secs(2)), Duration::from_secs(2));
         assert!(!repeats.again(&unserved).await);
         let mut repeats = Repeats::new(Deadline::after(Duration::from_secs(60)), Duration::from_secs(2));

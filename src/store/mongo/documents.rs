@@ -8,9 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::plan::KeyRecord;
 use super::super::{
-    Cause, Counter, KeyId, Login, LoginHash, NamedCounter, NewUser, PasswordHash, StoreError, User, key_text,
+    Cause, Counter, ErrorType, KeyId, Login, LoginHash, NamedCounter, NewUser, PasswordHash, StoreError, User, key_text,
 };
-use super::error::INVALID_DOCUMENT;
 use crate::domain::{CounterId, CounterName, CounterValue, Email, Identity, Timestamp, UserId};
 
 /// A document of a certain collection.
@@ -127,7 +126,7 @@ pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
 }
 
 fn invalid(detail: &'static str) -> StoreError {
-    StoreError::Corrupt(Cause::new(INVALID_DOCUMENT, detail))
+    StoreError::Corrupt(Cause::new(ErrorType::InvalidDocument, detail))
 }
 
 fn moment(date: DateTime) -> Timestamp {

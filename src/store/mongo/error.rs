@@ -4,7 +4,7 @@ use mongodb::error::{
     Error, ErrorKind, NO_WRITES_PERFORMED, SYSTEM_OVERLOADED_ERROR, TRANSIENT_TRANSACTION_ERROR, WriteFailure,
 };
 
-use super::super::{Cause, StoreError};
+use super::super::{Cause, ErrorType, StoreError};
 
 /// What a command that failed may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,21 +17,7 @@ pub(super) enum Effect {
     Commit,
 }
 
-// The words of `Cause::kind` that the rest of the store asks for.
-pub(super) const CONFLICT: &str = "conflict";
-pub(super) const DUPLICATE_KEY: &str = "duplicate_key";
-pub(super) const INVALID_DOCUMENT: &str = "invalid_document";
-pub(super) const AUTHENTICATION: &str = "authentication";
-pub(super) const UNAUTHORIZED: &str = "unauthorized";
-pub(super) const SERVER_SELECTION: &str = "server_selection";
-pub(super) const NETWORK: &str = "network";
-const NOT_PRIMARY: &str = "not_primary";
-pub(super) const TRANSACTION: &str = "transaction";
-const INVALID_RESPONSE: &str = "invalid_response";
-const MAX_TIME: &str = "max_time";
 const UNKNOWN_NAME: &str = "the server's name could not be resolved";
-/// The word of [`Cause::timeout`].
-const TIMEOUT: &str = "timeout";
 
 /// The server's codes that metrics tell apart.
 pub(super) const KNOWN_CODES: [i32; 12] = [
@@ -61,8 +47,8 @@ pub(super) fn classify(error: &Error, effect: Effect) -> StoreError {
     };
     match cause.kind {
         _ if !definite => StoreError::OutcomeUnknown(cause),
-        CONFLICT | DUPLICATE_KEY => StoreError::Conflict(cause),
-        INVALID_DOCUMENT => StoreError::Corrupt(cause),
+        ErrorType::Conflict | ErrorType::DuplicateKey => StoreError::Conflict(cause),
+        ErrorType::InvalidDocument => StoreError::Corrupt(cause),
         _ => StoreError::Unavailable(cause),
     }
 }
@@ -80,7 +66,15 @@ pub(super) fn is_passing(error: &StoreError) -> bool {
     match error {
         StoreError::Conflict(_) => true,
         StoreError::Unavailable(cause) => {
-            matches!(cause.kind, SERVER_SELECTION | NETWORK | NOT_PRIMARY | TRANSACTION | TIMEOUT | MAX_TIME)
+            matches!(
+                cause.kind,
+                ErrorType::ServerSelection
+                    | ErrorType::Network
+                    | ErrorType::NotPrimary
+                    | ErrorType::Transaction
+                    | ErrorType::Timeout
+                    | ErrorType::MaxTime
+            )
         }
         _ => false,
     }
@@ -88,7 +82,8 @@ pub(super) fn is_passing(error: &StoreError) -> bool {
 
 /// Did no answer come, or none that could be read?
 pub(super) fn is_unanswered(error: &StoreError) -> bool {
-    matches!(error.kind(), NETWORK | TIMEOUT | INVALID_RESPONSE) || matches!(error, StoreError::OutcomeUnknown(_))
+    matches!(error.kind(), ErrorType::Network | ErrorType::Timeout | ErrorType::InvalidResponse)
+        || matches!(error, StoreError::OutcomeUnknown(_))
 }
 
 /// Did it fail before the command left? Where the driver made a second attempt, it reports the first one's failure if
@@ -112,8 +107,8 @@ fn never_sent(error: &Error) -> bool {
 /// Does the code say that the rules of the database forbid the write, for every attempt at it alike? Not so the codes
 /// of a server that is no primary (any more): an earlier attempt may have been applied before.
 fn refused(cause: &Cause) -> bool {
-    matches!(cause.kind, DUPLICATE_KEY | AUTHENTICATION | UNAUTHORIZED)
-        || (cause.kind == INVALID_DOCUMENT && cause.code.is_some())
+    matches!(cause.kind, ErrorType::DuplicateKey | ErrorType::Authentication | ErrorType::Unauthorized)
+        || (cause.kind == ErrorType::InvalidDocument && cause.code.is_some())
 }
 
 fn cause(error: &Error) -> Cause {
@@ -125,61 +120,65 @@ fn cause(error: &Error) -> Cause {
             with_code(kind_of(failed.code, error), failed.code, failed.code_name.as_deref())
         }
         ErrorKind::Write(WriteFailure::WriteConcernError(failed)) => {
-            with_code("write_concern", failed.code, Some(failed.code_name.as_str()))
+            with_code(ErrorType::WriteConcern, failed.code, Some(failed.code_name.as_str()))
         }
         ErrorKind::InsertMany(failed) => {
             if let Some(first) = failed.write_errors.as_ref().and_then(|errors| errors.first()) {
                 return with_code(kind_of(first.code, error), first.code, first.code_name.as_deref());
             }
             match &failed.write_concern_error {
-                Some(failed) => with_code("write_concern", failed.code, Some(failed.code_name.as_str())),
-                None => Cause::new("driver", "the insertion failed without a reason"),
+                Some(failed) => with_code(ErrorType::WriteConcern, failed.code, Some(failed.code_name.as_str())),
+                None => Cause::new(ErrorType::Driver, "the insertion failed without a reason"),
             }
         }
-        ErrorKind::ServerSelection { .. } => Cause::new(SERVER_SELECTION, "no server of the set takes writes"),
+        ErrorKind::ServerSelection { .. } => {
+            Cause::new(ErrorType::ServerSelection, "no server of the set takes writes")
+        }
         // A name that is not known is of no kind of the standard library's: it has these words, and "uncategorized error" else.
         ErrorKind::Io(io) if io.to_string().starts_with("failed to lookup address") => {
-            Cause::new(NETWORK, UNKNOWN_NAME)
+            Cause::new(ErrorType::Network, UNKNOWN_NAME)
         }
-        ErrorKind::Io(io) => Cause::new(NETWORK, io.kind().to_string()),
-        ErrorKind::ConnectionPoolCleared { .. } => Cause::new(NETWORK, "the server stopped answering"),
-        ErrorKind::DnsResolve { .. } => Cause::new(NETWORK, UNKNOWN_NAME),
-        ErrorKind::Authentication { .. } => Cause::new(AUTHENTICATION, "the server refused the credentials"),
-        ErrorKind::InvalidTlsConfig { .. } => Cause::new("tls", "the TLS settings are wrong"),
+        ErrorKind::Io(io) => Cause::new(ErrorType::Network, io.kind().to_string()),
+        ErrorKind::ConnectionPoolCleared { .. } => Cause::new(ErrorType::Network, "the server stopped answering"),
+        ErrorKind::DnsResolve { .. } => Cause::new(ErrorType::Network, UNKNOWN_NAME),
+        ErrorKind::Authentication { .. } => Cause::new(ErrorType::Authentication, "the server refused the credentials"),
+        ErrorKind::InvalidTlsConfig { .. } => Cause::new(ErrorType::Tls, "the TLS settings are wrong"),
         ErrorKind::Bson(_) | ErrorKind::BsonDeserialization(_) | ErrorKind::BsonSerialization(_) => {
-            Cause::new(INVALID_DOCUMENT, "a document has another form than this program writes")
+            Cause::new(ErrorType::InvalidDocument, "a document has another form than this program writes")
         }
-        ErrorKind::InvalidResponse { .. } => Cause::new(INVALID_RESPONSE, "the server's answer makes no sense"),
-        ErrorKind::Shutdown => Cause::new("closed", "the store was closed"),
-        _ => Cause::new("driver", "the driver refused the call"),
+        ErrorKind::InvalidResponse { .. } => {
+            Cause::new(ErrorType::InvalidResponse, "the server's answer makes no sense")
+        }
+        ErrorKind::Shutdown => Cause::new(ErrorType::Closed, "the store was closed"),
+        _ => Cause::new(ErrorType::Driver, "the driver refused the call"),
     }
 }
 
-fn with_code(kind: &'static str, code: i32, name: Option<&str>) -> Cause {
+fn with_code(kind: ErrorType, code: i32, name: Option<&str>) -> Cause {
     let detail = match name {
         Some(name) if !name.is_empty() => name,
-        _ if kind == DUPLICATE_KEY => "DuplicateKey",
+        _ if kind == ErrorType::DuplicateKey => "DuplicateKey",
         _ => "the server refused the command",
     };
     Cause { kind, code: Some(code), detail: detail.to_owned() }
 }
 
-fn kind_of(code: i32, error: &Error) -> &'static str {
+fn kind_of(code: i32, error: &Error) -> ErrorType {
     match code {
-        11000 | 11001 => DUPLICATE_KEY,
+        11000 | 11001 => ErrorType::DuplicateKey,
         // WriteConflict, LockTimeout, SnapshotTooOld, SnapshotUnavailable
-        112 | 24 | 239 | 246 => CONFLICT,
+        112 | 24 | 239 | 246 => ErrorType::Conflict,
         // NotWritablePrimary and its kin, PrimarySteppedDown, the shutdowns, the interruptions of a step-down
-        10107 | 13435 | 10058 | 189 | 91 | 11600 | 11602 | 13436 => NOT_PRIMARY,
+        10107 | 13435 | 10058 | 189 | 91 | 11600 | 11602 | 13436 => ErrorType::NotPrimary,
         // MaxTimeMSExpired, ExceededTimeLimit
-        50 | 262 => MAX_TIME,
-        13 => UNAUTHORIZED,
-        18 => AUTHENTICATION,
-        121 => INVALID_DOCUMENT,
+        50 | 262 => ErrorType::MaxTime,
+        13 => ErrorType::Unauthorized,
+        18 => ErrorType::Authentication,
+        121 => ErrorType::InvalidDocument,
         // NoSuchTransaction: the server gave the transaction up
-        251 => TRANSACTION,
-        _ if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => TRANSACTION,
-        _ => "command",
+        251 => ErrorType::Transaction,
+        _ if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => ErrorType::Transaction,
+        _ => ErrorType::Command,
     }
 }
 
@@ -224,10 +223,13 @@ mod tests {
         assert!(unknown(&classify(&network(), Effect::Write)));
         assert!(unknown(&classify(&network(), Effect::Commit)));
         assert!(unknown(&timed_out(Effect::Write)) && unknown(&timed_out(Effect::Commit)));
-        assert!(matches!(classify(&network(), Effect::None), StoreError::Unavailable(cause) if cause.kind == NETWORK));
+        assert!(
+            matches!(classify(&network(), Effect::None), StoreError::Unavailable(cause) if cause.kind == ErrorType::Network)
+        );
         let timed_out = timed_out(Effect::None);
         assert!(
-            matches!(&timed_out, StoreError::Unavailable(cause) if cause.kind == TIMEOUT) && is_passing(&timed_out)
+            matches!(&timed_out, StoreError::Unavailable(cause) if cause.kind == ErrorType::Timeout)
+                && is_passing(&timed_out)
         );
     }
 
@@ -237,7 +239,7 @@ mod tests {
             let error = command(code, "NotWritablePrimary");
             assert!(unknown(&classify(&error, Effect::Write)), "{code}");
             let read = classify(&error, Effect::None);
-            assert_eq!((read.kind(), is_passing(&read)), (NOT_PRIMARY, true), "{code}");
+            assert_eq!((read.kind(), is_passing(&read)), (ErrorType::NotPrimary, true), "{code}");
         }
     }
 
@@ -265,14 +267,17 @@ mod tests {
     #[test]
     fn conflicts_and_refusals_are_definite() {
         let conflict = classify(&command(112, "WriteConflict"), Effect::None);
-        assert!(matches!(&conflict, StoreError::Conflict(cause) if cause.kind == CONFLICT) && is_passing(&conflict));
+        assert!(
+            matches!(&conflict, StoreError::Conflict(cause) if cause.kind == ErrorType::Conflict)
+                && is_passing(&conflict)
+        );
         let duplicate = classify(&command(11000, "DuplicateKey"), Effect::Write);
-        assert!(matches!(&duplicate, StoreError::Conflict(cause) if cause.kind == DUPLICATE_KEY));
+        assert!(matches!(&duplicate, StoreError::Conflict(cause) if cause.kind == ErrorType::DuplicateKey));
         let invalid = classify(&command(121, "DocumentValidationFailure"), Effect::Write);
         assert!(matches!(invalid, StoreError::Corrupt(_)) && !is_passing(&invalid));
-        assert_eq!(classify(&command(13, "Unauthorized"), Effect::Write).kind(), UNAUTHORIZED);
+        assert_eq!(classify(&command(13, "Unauthorized"), Effect::Write).kind(), ErrorType::Unauthorized);
         assert!(!is_passing(&classify(&command(13, "Unauthorized"), Effect::Write)));
-        assert_eq!(classify(&command(50, "MaxTimeMSExpired"), Effect::None).kind(), "max_time");
+        assert_eq!(classify(&command(50, "MaxTimeMSExpired"), Effect::None).kind(), ErrorType::MaxTime);
     }
 
     #[test]

@@ -4,11 +4,11 @@ use mongodb::action::Action;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::super::{Login, LoginHash, LoginUse, MAX_TRIES, StoreError, Unlinked};
+use super::super::{ErrorType, Login, LoginHash, LoginUse, MAX_TRIES, StoreError, Unlinked};
 use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{LoginDocument, Stored, date};
-use super::error::{DUPLICATE_KEY, Effect};
+use super::error::Effect;
 use crate::domain::{Identity, ProviderName, Timestamp, UserId};
 
 /// The account that this identity opens. Both in one element: an account may have several.
@@ -24,7 +24,7 @@ impl Operations {
         let element = doc! { "issuer": &identity.issuer, "provider": provider, "subject": subject };
         let change = doc! { "$addToSet": { "identities": element } };
         match self.update_generation(id, change, deadline).await {
-            Err(error) if error.kind() == DUPLICATE_KEY => Err(StoreError::IdentityTaken),
+            Err(error) if error.kind() == ErrorType::DuplicateKey => Err(StoreError::IdentityTaken),
             result => result.map(|generation| generation.is_some()),
         }
     }

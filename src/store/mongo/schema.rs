@@ -9,11 +9,11 @@ use mongodb::IndexModel;
 use mongodb::bson::{Document, doc};
 use mongodb::options::{CommitQuorum, IndexOptions};
 
-use super::super::{Cause, PrepareError, StoreError};
+use super::super::{Cause, ErrorType, PrepareError, StoreError};
 use super::connect::Connection;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, KeyDocument, LoginDocument, Stored, UserDocument};
-use super::error::{AUTHENTICATION, Effect, UNAUTHORIZED};
+use super::error::Effect;
 use super::{NO_COLLECTION, Operations};
 use crate::domain::CounterValue;
 
@@ -121,7 +121,8 @@ fn topology(hello: &Document) -> Result<(), PrepareError> {
         return Ok(());
     }
     if hello.get_bool("isreplicaset").unwrap_or(false) {
-        let cause = Cause::new("not_initiated", "the replica set has not been initiated: run rs.initiate() once");
+        let cause =
+            Cause::new(ErrorType::NotInitiated, "the replica set has not been initiated: run rs.initiate() once");
         return Err(StoreError::Unavailable(cause).into());
     }
     Err(PrepareError::Refused(
@@ -134,10 +135,10 @@ fn topology(hello: &Document) -> Result<(), PrepareError> {
 /// Of what is refused for lack of rights, a repetition changes nothing.
 fn refused(error: StoreError) -> PrepareError {
     match error.kind() {
-        AUTHENTICATION => PrepareError::Refused(
+        ErrorType::Authentication => PrepareError::Refused(
             "MongoDB refused the user or the password of the connection string (is authSource right?).".into(),
         ),
-        UNAUTHORIZED => PrepareError::Refused(
+        ErrorType::Unauthorized => PrepareError::Refused(
             "The MongoDB user lacks rights: it needs the roles readWrite and dbAdmin on the database.".into(),
         ),
         _ => PrepareError::NotYet(error),
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn wrong_credentials_and_missing_rights_are_refused_for_good() {
-        for kind in [AUTHENTICATION, UNAUTHORIZED] {
+        for kind in [ErrorType::Authentication, ErrorType::Unauthorized] {
             let error = StoreError::Unavailable(Cause::new(kind, ""));
             assert!(matches!(refused(error), PrepareError::Refused(_)));
         }

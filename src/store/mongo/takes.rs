@@ -8,12 +8,12 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::super::plan::{Known, Plan, plan};
-use super::super::{Action, Answer, Batch, Cause, Counter, StoreError};
+use super::super::{Action, Answer, Batch, Cause, Counter, ErrorType, StoreError};
 use super::Operations;
 use super::commit::{key_conflict, records};
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, Stored, date, signed};
-use super::error::{Effect, INVALID_DOCUMENT, NETWORK};
+use super::error::Effect;
 use super::events::counting_attempts;
 use super::transaction::Transaction;
 use crate::domain::{CounterId, CounterValue, Timestamp};
@@ -71,7 +71,7 @@ impl<'a> Takes<'a> {
         let version = after.version.checked_sub(self.count);
         match (value, version) {
             (Some(value), Some(version)) => Ok(Counter { value, version, ..after }),
-            _ => Err(StoreError::Corrupt(Cause::new(INVALID_DOCUMENT, "a counter stood below zero"))),
+            _ => Err(StoreError::Corrupt(Cause::new(ErrorType::InvalidDocument, "a counter stood below zero"))),
         }
     }
 }
@@ -118,7 +118,9 @@ impl Operations {
             (None, 1) => Ok(None),
             // It remembers only what it wrote. This is the answer to a second attempt, and the first one may have come since, or
             // still come, and take numbers if there is something to match by then.
-            (None, _) => Err(StoreError::OutcomeUnknown(Cause::new(NETWORK, "a first attempt may still arrive"))),
+            (None, _) => {
+                Err(StoreError::OutcomeUnknown(Cause::new(ErrorType::Network, "a first attempt may still arrive")))
+            }
         }
     }
 }

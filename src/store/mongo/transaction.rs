@@ -14,7 +14,7 @@ use mongodb::options::{ReadConcern, ReturnDocument};
 use mongodb::{ClientSession, Collection};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::super::{Cause, StoreError};
+use super::super::{Cause, ErrorType, StoreError};
 use super::connect::Connection;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, Stored};
@@ -234,12 +234,12 @@ async fn fence(mut session: ClientSession, collection: Collection<Document>, pat
 
 /// What a statement meets after an answer of its transaction was lost.
 fn ended() -> StoreError {
-    StoreError::Unavailable(Cause::new(error::TRANSACTION, "the transaction was given up"))
+    StoreError::Unavailable(Cause::new(ErrorType::Transaction, "the transaction was given up"))
 }
 
 /// What a transaction meets that expected a document which is gone.
 pub(super) fn vanished() -> StoreError {
-    StoreError::Conflict(Cause::new(error::CONFLICT, "a record vanished"))
+    StoreError::Conflict(Cause::new(ErrorType::Conflict, "a record vanished"))
 }
 
 /// How many documents an update matched. A command that is run by hand succeeds also when its statements fail.

@@ -7,12 +7,8 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
-use super::super::{Batch, Cause, StoreError};
+use super::super::{Batch, Cause, ErrorType, StoreError};
 use crate::domain::UserId;
-
-/// The kind of conflict where a turn did not come: the batch is split at once, so that whoever shares it with a user who is held
-/// up does not wait with them.
-pub(super) const NO_TURN: &str = "no_turn";
 
 /// Whose turn it is, for the users whose counters are being made.
 #[derive(Debug, Default)]
@@ -45,7 +41,10 @@ impl Turns {
             turn.users.push(user);
             let waited = timeout_at(until, self.of(user).lock_owned()).await;
             let Ok(waited) = waited else {
-                return Err(StoreError::Conflict(Cause::new(NO_TURN, "other batches make counters of the same user")));
+                return Err(StoreError::Conflict(Cause::new(
+                    ErrorType::NoTurn,
+                    "other batches make counters of the same user",
+                )));
             };
             turn.held.push(waited);
         }
@@ -95,7 +94,7 @@ mod tests {
         let of_a = turns.take_if_free(&[a].into()).unwrap();
         assert!(turns.take_if_free(&[a, b].into()).is_none());
         let of_b = turns.take_if_free(&[b].into()).unwrap();
-        assert_eq!(turns.wait_for([a].into(), soon()).await.unwrap_err().kind(), NO_TURN);
+        assert_eq!(turns.wait_for([a].into(), soon()).await.unwrap_err().kind(), ErrorType::NoTurn);
         drop(of_b);
         let until = Instant::now() + Duration::from_secs(20);
         let (waited, ()) = tokio::join!(turns.wait_for([a, b].into(), until), async move {

@@ -4,11 +4,11 @@ use mongodb::action::Action;
 use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
-use super::super::{AccountKey, NewUser, StoreError, User, keys_of};
+use super::super::{AccountKey, ErrorType, NewUser, StoreError, User, keys_of};
 use super::Operations;
 use super::deadline::Deadline;
 use super::documents::{CounterDocument, GenerationOfUser, KeyDocument, Stored, UserDocument, unsigned};
-use super::error::{DUPLICATE_KEY, Effect};
+use super::error::Effect;
 use super::transaction::Transaction;
 use crate::domain::UserId;
 
@@ -23,7 +23,7 @@ impl Operations {
             .await;
         match inserted {
             // Its id is new, and beside it either its address is unique or its identity.
-            Err(error) if error.kind() == DUPLICATE_KEY => Err(match user.key {
+            Err(error) if error.kind() == ErrorType::DuplicateKey => Err(match user.key {
                 AccountKey::Password(_) => StoreError::EmailTaken,
                 AccountKey::Identity(_) => StoreError::IdentityTaken,
             }),

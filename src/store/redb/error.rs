@@ -4,17 +4,17 @@ use std::io;
 
 use ::redb::{Error, StorageError, TableError, TransactionError};
 
-use crate::store::{Cause, StoreError};
+use crate::store::{Cause, ErrorType, StoreError};
 
 pub(super) fn cause(error: &Error) -> Cause {
     let kind = match error {
-        Error::Io(error) if is_full(error) => "disk_full",
-        Error::Io(_) => "io",
-        Error::PreviousIo => "previous_io",
-        Error::Corrupted(_) => "corrupted",
-        Error::LockPoisoned(_) | Error::TransactionPoisoned => "poisoned",
-        Error::DatabaseClosed => "closed",
-        _ => "redb",
+        Error::Io(error) if is_full(error) => ErrorType::DiskFull,
+        Error::Io(_) => ErrorType::Io,
+        Error::PreviousIo => ErrorType::PreviousIo,
+        Error::Corrupted(_) => ErrorType::Corrupted,
+        Error::LockPoisoned(_) | Error::TransactionPoisoned => ErrorType::Poisoned,
+        Error::DatabaseClosed => ErrorType::Closed,
+        _ => ErrorType::Redb,
     };
     Cause::new(kind, error.to_string())
 }

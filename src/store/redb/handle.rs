@@ -15,7 +15,7 @@ use super::claim::Claim;
 use super::error::cause;
 use super::file::{self, OpenError};
 use super::recovery;
-use crate::store::{Cause, StoreError};
+use crate::store::{Cause, ErrorType, StoreError};
 
 /// Opens a file again that was open before.
 pub(super) type Reopen = Box<dyn Fn() -> Result<Database, OpenError> + Send + Sync>;
@@ -207,7 +207,9 @@ impl Handle {
         let mut slot = self.slot_mut();
         if matches!(*slot, Slot::Lost) {
             let opened = (self.reopen)();
-            *slot = Slot::Open(opened.map_err(|error| StoreError::Unavailable(Cause::new("lost", error.to_string())))?);
+            *slot = Slot::Open(
+                opened.map_err(|error| StoreError::Unavailable(Cause::new(ErrorType::Lost, error.to_string())))?,
+            );
         }
         Ok(())
     }
@@ -216,9 +218,9 @@ impl Handle {
         match &*self.slot() {
             Slot::Open(database) => work(database),
             Slot::Lost => {
-                Err(StoreError::Unavailable(Cause::new("lost", "the file is opened again by the next write")))
+                Err(StoreError::Unavailable(Cause::new(ErrorType::Lost, "the file is opened again by the next write")))
             }
-            Slot::Closed => Err(StoreError::Unavailable(Cause::new("closed", "the store was closed"))),
+            Slot::Closed => Err(StoreError::Unavailable(Cause::new(ErrorType::Closed, "the store was closed"))),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::handle::Verdict;
-use crate::store::{Cause, StoreError};
+use crate::store::{Cause, ErrorType, StoreError};
 
 /// The layout that is described here. It rises with every change that an older version would misread.
 pub(super) const LAYOUT: u64 = 3;
@@ -66,7 +66,8 @@ pub(super) fn ping(txn: &WriteTransaction) -> Result<Verdict<()>, StoreError> {
 }
 
 pub(super) fn encode(record: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(record).map_err(|_| StoreError::Corrupt(Cause::new("encoding", "a record cannot be written")))
+    serde_json::to_vec(record)
+        .map_err(|_| StoreError::Corrupt(Cause::new(ErrorType::Encoding, "a record cannot be written")))
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], table: &str) -> Result<T, StoreError> {
@@ -75,5 +76,5 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8], table: &str) -> Result<T
 }
 
 pub(super) fn corrupt(detail: &str) -> StoreError {
-    StoreError::Corrupt(Cause::new("corrupted", detail))
+    StoreError::Corrupt(Cause::new(ErrorType::Corrupted, detail))
 }

@@ -167,7 +167,7 @@ async fn a_second_open_is_refused_and_told_whom_to_stop() {
 async fn a_store_that_is_closed_or_not_prepared_is_unavailable() {
     let folder = Folder::new();
     let store = RedbStore::open(&folder.file(), RULES, TIMEOUT).unwrap();
-    assert_eq!(store.ping().await.unwrap_err().kind(), "not_prepared");
+    assert_eq!(store.ping().await.unwrap_err().kind(), ErrorType::NotPrepared);
     store.prepare().await.unwrap();
     store.prepare().await.unwrap();
     store.ping().await.unwrap();
@@ -178,7 +178,7 @@ async fn a_store_that_is_closed_or_not_prepared_is_unavailable() {
         current(&store, &counter).await.unwrap_err(),
         store.commit(&one(&counter, keyed("k"))).await.unwrap_err(),
     ] {
-        assert!(matches!(&error, StoreError::Unavailable(cause) if cause.kind == "closed"), "{error:?}");
+        assert!(matches!(&error, StoreError::Unavailable(cause) if cause.kind == ErrorType::Closed), "{error:?}");
     }
 }
 

@@ -208,7 +208,7 @@ async fn a_failed_commit_is_of_unknown_outcome_and_the_store_works_again_when_th
     let (store, counter, fault) = faulty(&folder, TIMEOUT).await;
     fault.store(SYNC_FAILS, Ordering::Release);
     let error = store.commit(&one(&counter, keyed("k"))).await.unwrap_err();
-    assert!(matches!(&error, StoreError::OutcomeUnknown(cause) if cause.kind == "disk_full"), "{error:?}");
+    assert!(matches!(&error, StoreError::OutcomeUnknown(cause) if cause.kind == ErrorType::DiskFull), "{error:?}");
     for error in [store.ping().await.unwrap_err(), store.commit(&one(&counter, keyed("k"))).await.unwrap_err()] {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
     }
@@ -252,6 +252,6 @@ async fn a_panic_within_a_transaction_harms_no_other() {
     let store = folder.open().await;
     let counter = id(new_user(&store, "ada@example.com").await, "default");
     let error = store.write::<()>("update", USERS, |_| panic!("on purpose")).await.unwrap_err();
-    assert!(matches!(&error, StoreError::Unavailable(cause) if cause.kind == "panic"), "{error:?}");
+    assert!(matches!(&error, StoreError::Unavailable(cause) if cause.kind == ErrorType::Panic), "{error:?}");
     assert_eq!(take(&store, &counter, 1).await, taken(1, 1));
 }

@@ -43,7 +43,7 @@ async fn a_full_disk_refuses_definitely_wherever_the_room_ends() {
             let reply = after.apply(&step);
             match ask(&store, &step).await {
                 Ok(answered) => assert_eq!(answered, reply),
-                Err(StoreError::Unavailable(cause)) if cause.kind == "disk_full" => {
+                Err(StoreError::Unavailable(cause)) if cause.kind == ErrorType::DiskFull => {
                     assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
                     disk.heal();
                     while store.ping().await.is_err() {}
