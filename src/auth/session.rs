@@ -15,6 +15,9 @@ use crate::store::{Store, StoreError};
 /// for the read itself.
 const BELIEVED_FOR: Duration = Duration::from_secs(3);
 
+/// How long it is remembered when a user was forgotten: no read of the store takes longer.
+const FORGOTTEN_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Users that are remembered at once.
 const CAPACITY: u64 = 100_000;
 
@@ -31,14 +34,13 @@ struct Known {
 pub struct Sessions {
     tokens: Arc<Tokens>,
     store: Arc<dyn Store>,
-    known: Cache<UserId, Known>,
+    memory: Memory,
 }
 
 impl Sessions {
     /// Asks this store.
     pub fn new(tokens: Arc<Tokens>, store: Arc<dyn Store>) -> Self {
-        let known = Cache::builder().max_capacity(CAPACITY).time_to_live(BELIEVED_FOR).build();
-        Self { tokens, store, known }
+        Self { tokens, store, memory: Memory::default() }
     }
 
     /// Checks a token in full and says whose it is.
@@ -64,22 +66,97 @@ impl Sessions {
         if generation == Some(claims.generation) { Ok(claims) } else { Err(ApiError::new(Code::TokenRevoked)) }
     }
 
-    /// Callers of one user that arrive together share one read.
     async fn generation(&self, user: UserId) -> Result<Option<u64>, ApiError> {
-        if self.known.get(&user).await.is_some_and(|known| known.asked.elapsed() >= BELIEVED_FOR) {
-            self.forget(user).await;
-        }
-        let load = async {
-            let asked = Instant::now();
-            let generation = self.store.user(user).await?.map(|user| user.token_generation);
-            Ok(Known { generation, asked })
-        };
-        let known = self.known.try_get_with(user, load).await;
-        known.map(|known| known.generation).map_err(|error: Arc<StoreError>| Arc::unwrap_or_clone(error).into())
+        let read = || async { Ok(self.store.user(user).await?.map(|user| user.token_generation)) };
+        Ok(self.memory.generation(user, read).await?)
     }
 
     /// Forgets what is remembered of a user: it has just changed.
     pub async fn forget(&self, user: UserId) {
+        self.memory.forget(user).await;
+    }
+}
+
+/// What the store said of users, for as long as it is believed.
+struct Memory {
+    known: Cache<UserId, Known>,
+    /// When users were forgotten: what the store was asked before does not count.
+    forgotten: Cache<UserId, Instant>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            known: Cache::builder().max_capacity(CAPACITY).time_to_live(BELIEVED_FOR).build(),
+            forgotten: Cache::builder().max_capacity(CAPACITY).time_to_live(FORGOTTEN_FOR).build(),
+        }
+    }
+}
+
+impl Memory {
+    /// Callers of one user that arrive together share one read.
+    async fn generation<R>(&self, user: UserId, read: impl Fn() -> R) -> Result<Option<u64>, StoreError>
+    where
+        R: Future<Output = Result<Option<u64>, StoreError>>,
+    {
+        if self.known.get(&user).await.is_some_and(|known| known.asked.elapsed() >= BELIEVED_FOR) {
+            self.known.invalidate(&user).await;
+        }
+        loop {
+            let load = async {
+                let asked = Instant::now();
+                Ok(Known { generation: read().await?, asked })
+            };
+            let known = self.known.try_get_with(user, load).await.map_err(Arc::<StoreError>::unwrap_or_clone)?;
+            // The cache does not stop a read that is under way when its user is forgotten, and keeps what it says.
+            if self.forgotten.get(&user).await.is_none_or(|forgotten| known.asked > forgotten) {
+                return Ok(known.generation);
+            }
+            self.known.invalidate(&user).await;
+        }
+    }
+
+    async fn forget(&self, user: UserId) {
+        self.forgotten.insert(user, Instant::now()).await;
         self.known.invalidate(&user).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// No test over HTTP can hold a read of the store for as long as a logout takes.
+    #[tokio::test]
+    async fn a_read_that_began_before_its_user_was_forgotten_does_not_count() {
+        let memory = Arc::new(Memory::default());
+        let user = UserId::generate();
+        let (begun, has_begun) = oneshot::channel();
+        let (answer, answered) = oneshot::channel();
+        // The first read is held; whoever reads again is told the truth.
+        let first = std::sync::Mutex::new(Some((begun, answered)));
+        let reading = tokio::spawn({
+            let memory = memory.clone();
+            async move {
+                let read = || {
+                    let first = first.lock().unwrap().take();
+                    async move {
+                        let Some((begun, answered)) = first else { return Ok(Some(1)) };
+                        begun.send(()).unwrap();
+                        Ok(Some(answered.await.unwrap()))
+                    }
+                };
+                memory.generation(user, read).await
+            }
+        });
+        has_begun.await.unwrap();
+        memory.forget(user).await;
+        answer.send(0).unwrap();
+        assert_eq!(reading.await.unwrap(), Ok(Some(1)), "the one that waited");
+        assert_eq!(memory.generation(user, || async { Ok(Some(1)) }).await, Ok(Some(1)), "who comes later");
+        let unasked = || async { unreachable!("what was read after it is remembered") };
+        assert_eq!(memory.generation(user, unasked).await, Ok(Some(1)));
     }
 }
