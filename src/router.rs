@@ -79,9 +79,10 @@ pub fn api(state: AppState) -> Router {
     let layers = ServiceBuilder::new()
         .layer(from_fn_with_state(state.clone(), observe))
         .layer(from_fn_with_state((rules.clone(), state.lifecycle.clone()), headers))
+        // Outside of what answers by itself: the page of another origin must be able to read that the outcome is unknown.
+        .layer(cors(&state.http.cors_origins))
         .layer(from_fn_with_state(state.clone(), deadline))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(cors(&state.http.cors_origins))
         .layer(from_fn_with_state(rules, contract));
     plain(open())
         .merge(plain(sign_in()).route_layer(from_fn_with_state(state.limits.clone(), limits::by_address)))

@@ -16,9 +16,14 @@ use crate::metrics::Format;
 use crate::sequencer::Sequencer;
 use crate::store::held::Held;
 
+/// Whose pages may call the API.
+const ORIGIN: &str = "https://app.example.com";
+
 #[tokio::test]
 async fn a_panic_is_answered_counted_and_says_nothing_internal() {
-    let config = Config::read(&Sources::default()).unwrap();
+    let mut sources = Sources::default();
+    sources.environment.insert("COUNTER_CORS_ORIGINS".into(), ORIGIN.into());
+    let config = Config::read(&sources).unwrap();
     // The one test of the library that needs the process's recorder and its hook.
     let telemetry = crate::telemetry::init(&config.telemetry, "held").unwrap();
     let keys = Keyring::parse(&format!("k:{}", "x".repeat(32)).into()).unwrap();
@@ -35,9 +40,11 @@ async fn a_panic_is_answered_counted_and_says_nothing_internal() {
         &config.limits,
         config.store.rules,
     );
-    let request = Request::get("/health").body(Body::empty()).unwrap();
+    let request = Request::get("/health").header(header::ORIGIN, ORIGIN).body(Body::empty()).unwrap();
     let response = api(state).oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let allowed = response.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+    assert_eq!(allowed.map(HeaderValue::as_bytes), Some(ORIGIN.as_bytes()), "a page of this origin cannot read it");
     let body = to_bytes(response.into_body(), 10_000).await.unwrap();
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(problem["code"], "internal");

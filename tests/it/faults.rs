@@ -8,7 +8,7 @@ use mongodb::{Client, ClientSession};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 use tokio::task::JoinSet;
 
-use crate::support::client::{Answer, Call, User};
+use crate::support::client::{Answer, Call, PASSWORD, User, credentials, unique_email};
 use crate::support::history::{Operation, Outcome, check};
 use crate::support::load::take;
 use crate::support::mongod::ReplicaSet;
@@ -116,6 +116,23 @@ async fn a_key_in_flight_ends_in_the_one_number() {
     let answer = next_until_definite(&user, "k").await;
     assert_eq!(answer.number("value"), 2);
     assert_eq!(next_until_definite(&user, "after").await.number("value"), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_can_read_that_the_outcome_is_unknown() {
+    const ORIGIN: &str = "https://app.example.com";
+    let set = replica_set().await;
+    let settings =
+        [("COUNTER_REQUEST_TIMEOUT", "1s"), ("COUNTER_STORE_TIMEOUT", "30s"), ("COUNTER_CORS_ORIGINS", ORIGIN)];
+    let service = Service::on(&Store::in_mongodb(&set.uri()), &settings).await;
+    let client = service.client().await;
+    pause_all(&set);
+    // It does not go through the sequencer: the net below the deadline answers.
+    let register = client.post("/v1/register").json(&credentials(&unique_email(), PASSWORD));
+    let answer = register.header("origin", ORIGIN).send().await;
+    resume_all(&set);
+    let answer = answer.problem(503, "outcome_unknown");
+    assert_eq!(answer.header("access-control-allow-origin"), Some(ORIGIN), "the page cannot read it");
 }
 
 /// Takes a number with a key, repeating the call until its outcome is known.
