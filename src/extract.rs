@@ -254,7 +254,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         for line in lines {
             match line.to_str().ok().and_then(entity_tags) {
                 Some(EntityTags::Any) => return Ok(Self(Condition::Exists)),
-                Some(EntityTags::Of(tags)) => versions.extend(tags.iter().filter_map(|tag| tag.parse::<u64>().ok())),
+                Some(EntityTags::Of(tags)) => versions.extend(tags.into_iter().filter_map(version)),
                 None => {
                     return Err(ApiError::field("If-Match", "must be * or ETags such as \"17\", separated by commas"));
                 }
@@ -262,6 +262,11 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         }
         Ok(Self(Condition::VersionIn(versions)))
     }
+}
+
+/// The version that a tag stands for. Tags are compared by character: `017` is none of ours.
+fn version(tag: &str) -> Option<u64> {
+    tag.parse().ok().filter(|version: &u64| version.to_string() == tag)
 }
 
 enum EntityTags<'a> {
@@ -306,6 +311,30 @@ mod tests {
         assert_eq!(tags("\"1\", W/\"2\" ,\"a,b\""), Some(vec!["1", "a,b"]));
         for bad in ["17", "\"17", "\"1\" \"2\"", "\"1\",", ""] {
             assert_eq!(tags(bad), None, "{bad:?}");
+        }
+    }
+
+    /// Keys are kept for a day, and looked at by replicas of other versions: a fingerprint that changed would refuse repeats.
+    #[test]
+    fn the_fingerprint_of_a_request_stays_what_it_was() {
+        let call = CounterCall {
+            counter: CounterId { user: UserId::generate(), name: CounterName::default_counter() },
+            deadline: Instant::now(),
+            method: Method::PUT,
+            route: "/v1/current".into(),
+            key: Some("k".parse().unwrap()),
+        };
+        let op = call.op(Action::Read, "current=5 if-match=in 3,7");
+        // printf 'PUT\n/v1/current\ndefault\ncurrent=5 if-match=in 3,7' | sha256sum
+        assert_eq!(op.key.unwrap().fingerprint, "a1d99d5a9fdd8f60358f93b117cbea9b51bd7996e765db7bda6a8d8aa0b2ed01");
+    }
+
+    #[test]
+    fn a_tag_is_a_version_only_as_it_was_sent() {
+        assert_eq!(version("17"), Some(17));
+        assert_eq!(version("0"), Some(0));
+        for never in ["+17", "017", "00", "-1", " 17", "", "18446744073709551616"] {
+            assert_eq!(version(never), None, "{never:?}");
         }
     }
 

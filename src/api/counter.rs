@@ -15,7 +15,7 @@ use crate::error::{ApiError, Code};
 use crate::extract::{AuthUser, CounterCall, IfMatch, Query, Received};
 use crate::sequencer::CallError;
 use crate::state::AppState;
-use crate::store::{Action, Answer, NamedCounter, Op, Outcome};
+use crate::store::{Action, Answer, Condition, NamedCounter, Op, Outcome};
 pub use schema::{
     ConditionParam, CountParam, CounterPage, CounterRow, Current, KeyParam, NameParam, NewValue, PageParams, Taken,
     WasSet,
@@ -188,13 +188,26 @@ pub async fn set_current_of_counter(
 }
 
 async fn set(state: &AppState, call: CounterCall, condition: IfMatch, new: NewValue) -> Result<Response, ApiError> {
-    let arguments = format!("current={} if-match={:?}", new.current, condition.0);
-    let op = call.op(Action::Set(new.current, condition.0), &arguments);
+    let op = call.op(Action::Set(new.current, condition.0.clone()), &set_arguments(new.current, &condition.0));
     let counter = call.counter.name.clone();
     answered(run(state, call, op).await?, |outcome| {
         let Outcome::Set { value, previous, version } = outcome else { return None };
         Some(tagged(version, Json(WasSet { counter, value, previous }).into_response()))
     })
+}
+
+/// What tells one set from another. It is kept for as long as its key is, and compared by replicas of other versions: the
+/// words stay as they are.
+fn set_arguments(current: CounterValue, condition: &Condition) -> String {
+    let condition = match condition {
+        Condition::Always => "always".to_owned(),
+        Condition::Exists => "exists".to_owned(),
+        Condition::VersionIn(versions) => {
+            let versions: Vec<_> = versions.iter().map(u64::to_string).collect();
+            format!("in {}", versions.join(","))
+        }
+    };
+    format!("current={current} if-match={condition}")
 }
 
 /// List the counters.
@@ -268,4 +281,18 @@ fn no_such_counter() -> ApiError {
 
 fn mismatch() -> ApiError {
     ApiError::new(Code::Internal).with_cause("the store answered another operation than was asked for")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keys_are_compared_by_is_written_as_it_always_was() {
+        let arguments = |condition| set_arguments(CounterValue::new(5).unwrap(), &condition);
+        assert_eq!(arguments(Condition::Always), "current=5 if-match=always");
+        assert_eq!(arguments(Condition::Exists), "current=5 if-match=exists");
+        assert_eq!(arguments(Condition::VersionIn(vec![3, 7])), "current=5 if-match=in 3,7");
+        assert_eq!(arguments(Condition::VersionIn(vec![])), "current=5 if-match=in ");
+    }
 }
