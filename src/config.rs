@@ -23,7 +23,7 @@ use crate::auth::keyring::Keyring;
 use crate::auth::oauth::OauthConfig;
 use crate::store::{Rules, mongo, redb};
 pub use catalogue::{SETTINGS, Setting, reference};
-pub use parse::{Rate, duration as parse_duration};
+pub use parse::{Rate, duration as parse_duration, log_filter as parse_log_filter};
 use read::Reader;
 pub use telemetry::{LogFormat, OtlpProtocol, TelemetryConfig};
 

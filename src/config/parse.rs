@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::auth::oauth::secure_url;
 use crate::domain::CounterValue;
@@ -142,8 +143,14 @@ pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Stri
     })
 }
 
-pub(super) fn log_filter(text: &str) -> Result<String, String> {
-    tracing_subscriber::EnvFilter::try_new(text)
-        .map(|_| text.to_owned())
-        .map_err(|_| "must be a filter such as info or info,counter_api=debug".to_owned())
+/// A filter that says something: EnvFilter takes a slip of the pen for the name of a module, and shows that alone.
+pub fn log_filter(text: &str) -> Result<EnvFilter, String> {
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    let says_a_level = |directive: &str| {
+        let (target, level) = directive.rsplit_once('=').unwrap_or(("", directive));
+        is_level(level.trim()) && !target.contains('=')
+    };
+    let is_clear = text.split(',').all(|directive| says_a_level(directive.trim()));
+    let filter = EnvFilter::try_new(text).ok().filter(|_| is_clear);
+    filter.ok_or_else(|| "must be a filter such as info or info,counter_api=debug".to_owned())
 }

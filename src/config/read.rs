@@ -141,7 +141,7 @@ impl<'a> Reader<'a> {
 
     /// What is set: by flag, or else by the environment.
     pub(super) fn raw(&mut self, name: &str) -> Option<String> {
-        if let Some(value) = self.sources.flags.get(name) {
+        if let Some(value) = self.sources.flags.get(name).filter(|value| !value.is_empty()) {
             return Some(value.clone());
         }
         let value = self.sources.environment.get(OsStr::new(name))?;
@@ -200,6 +200,10 @@ impl<'a> Reader<'a> {
                 ((value.into(), None), shown)
             }
             (None, Some(path)) => match secret::read_file(Path::new(&path)) {
+                Ok(value) if value.expose_secret().trim().is_empty() => {
+                    self.faults.push(format!("{of_file} names {path:?}, which is empty"));
+                    return None;
+                }
                 Ok(value) => ((value, Some(PathBuf::from(&path))), format!("(from the file {path})")),
                 Err(error) => {
                     self.faults.push(format!("{of_file} names {path:?}, which cannot be read: {error}"));

@@ -77,7 +77,7 @@ impl Reader<'_> {
     pub(super) fn telemetry(&mut self) -> Option<TelemetryConfig> {
         // Every line reads before any `?` gives up, so that all faults are found.
         let metrics = self.get(&METRICS, |t| parse::one_of(t, &[("on", true), ("off", false)]));
-        let log_filter = self.get(&LOG, parse::log_filter);
+        let log_filter = self.get(&LOG, |t| parse::log_filter(t).map(|_| t.to_owned()));
         let log_format = self.get(&LOG_FORMAT, |t| {
             parse::one_of(t, &[("auto", LogFormat::Auto), ("json", LogFormat::Json), ("pretty", LogFormat::Pretty)])
         });

@@ -77,6 +77,37 @@ fn a_flag_wins_and_an_empty_value_counts_as_none() {
     let config = Config::read(&sources).unwrap();
     assert_eq!(config.http.listen.port(), 2);
     assert_eq!(config.http.admin_listen.port(), 9464);
+    sources.flags.insert("COUNTER_LISTEN".into(), String::new());
+    assert_eq!(Config::read(&sources).unwrap().http.listen.port(), 1, "an empty flag counts as none too");
+}
+
+#[test]
+fn a_secret_of_nothing_is_a_fault() {
+    // A file that can be read, and holds nothing.
+    let nothing = "/dev/null";
+    for name in ["COUNTER_OAUTH_GITHUB_CLIENT_SECRET_FILE", "COUNTER_JWT_KEYS_FILE", "COUNTER_STORE_URL_FILE"] {
+        let mut given = vec![(name, nothing)];
+        if name.contains("GITHUB") {
+            given.extend(&GITHUB[..2]);
+        }
+        let Faults(faults) = Config::read(&sources(&given)).unwrap_err();
+        assert_eq!(faults, [format!("{name} names {nothing:?}, which is empty")]);
+    }
+}
+
+#[test]
+fn a_log_filter_that_says_no_level_is_a_fault() {
+    for (filter, fits) in [
+        ("info", true),
+        ("OFF", true),
+        ("warn,counter_api::service=info", true),
+        ("wanr", false),
+        ("counter_api", false),
+        ("info,counter_api=", false),
+        ("a=b=c", false),
+    ] {
+        assert_eq!(Config::read(&sources(&[("RUST_LOG", filter)])).is_ok(), fits, "{filter}");
+    }
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::reload;
+
+use crate::config::parse_log_filter;
 
 /// The filter under which it is told that the filter changes.
 const TOLD: &str = "warn";
@@ -30,8 +32,8 @@ struct State {
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// It cannot be read.
-    #[error("it must be a filter such as info or info,counter_api=debug")]
-    Malformed,
+    #[error("it {0}")]
+    Malformed(String),
     /// The log has ended.
     #[error("the log has ended")]
     Gone,
@@ -61,7 +63,7 @@ impl LogFilter {
     /// Sets what is logged from now on; after `time`, if one is given, what the settings say holds again. Must be called
     /// within the runtime.
     pub fn set(&self, text: &str, time: Option<Duration>) -> Result<(), FilterError> {
-        let filter = parse(text).ok_or(FilterError::Malformed)?;
+        let filter = parse_log_filter(text).map_err(FilterError::Malformed)?;
         let former = self.current();
         // Whatever the filters say: a log that falls silent must have said why.
         self.put(TOLD, EnvFilter::new(TOLD))?;
@@ -98,17 +100,6 @@ impl LogFilter {
         }
         applied.then_some(()).ok_or(FilterError::Gone)
     }
-}
-
-/// A filter that says something: EnvFilter takes a slip of the pen for the name of a module, and shows errors of that alone.
-fn parse(text: &str) -> Option<EnvFilter> {
-    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
-    let says_a_level = |directive: &str| {
-        let (target, level) = directive.rsplit_once('=').unwrap_or(("", directive));
-        is_level(level.trim()) && !target.contains('=')
-    };
-    let is_clear = text.split(',').all(|directive| says_a_level(directive.trim()));
-    EnvFilter::try_new(text).ok().filter(|_| is_clear)
 }
 
 impl std::fmt::Debug for LogFilter {
