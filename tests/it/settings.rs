@@ -1,6 +1,7 @@
 //! Settings and the command line, as an operator meets them.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::support::client::PASSWORD;
 use crate::support::eventually;
@@ -113,6 +114,25 @@ async fn unknown_words_on_the_command_line_are_refused() {
     }
     let ended = Launch::bare().arguments(["dance"]).run().await;
     assert_eq!(ended.code, USAGE, "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_printed_is_a_failure() {
+    for arguments in [&["reference", "metrics"][..], &["check-config"]] {
+        let run = |stdout: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_counter-api"));
+            command.args(arguments).env_clear().stdout(stdout).stderr(Stdio::piped()).output().unwrap()
+        };
+        // What is written there meets a full disk.
+        let full = run(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into());
+        assert_eq!(full.status.code(), Some(1), "{full:?}");
+        assert!(!full.stderr.is_empty());
+        // A reader that has read enough is no failure.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let enough = run(writer.into());
+        assert_eq!(enough.status.code(), Some(0), "{enough:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
