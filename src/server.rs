@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,6 +111,8 @@ impl Server {
                         drop(place);
                     });
                 }
+                // It ended before it was accepted, which says nothing of the next one.
+                Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(listener = self.name, %error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -120,6 +123,11 @@ impl Server {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// Does it concern the connection that was to be accepted, and no other?
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::ConnectionRefused)
 }
 
 /// How many files this process may have open, where the system says so (Linux).
@@ -234,6 +242,10 @@ impl Connection {
                 }
                 () = activity.changed.notified() => {}
                 () = tokio::time::sleep_until((since + patience).into()), if idle => {
+                    // The poll that found the time over may have begun a request before: it is finished.
+                    if activity.under_way.load(Ordering::Acquire) > 0 || activity.served.load(Ordering::Acquire) != served {
+                        continue;
+                    }
                     if !draining {
                         let reason = if served == 0 { ConnectionEnd::NoRequest } else { ConnectionEnd::Idle };
                         metrics::connection_ended(reason);
@@ -251,5 +263,62 @@ impl Connection {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use axum::routing::get;
+
+    use super::*;
+
+    /// How long a connection may be without a first request here.
+    const HEADER_TIMEOUT: Duration = Duration::from_millis(20);
+
+    /// The scheduler decides which of two things that are due is seen first: here both are always due together.
+    #[tokio::test]
+    async fn a_request_that_has_begun_is_answered_though_its_connections_time_is_over() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let handler = {
+            let begun = begun.clone();
+            async move || {
+                begun.fetch_add(1, Ordering::AcqRel);
+                tokio::task::yield_now().await;
+                "answered"
+            }
+        };
+        let router = Router::new().route("/", get(handler));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut answered = 0;
+        for _ in 0..40 {
+            let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (stream, peer) = listener.accept().await.unwrap();
+            let bounds =
+                Bounds { header_timeout: HEADER_TIMEOUT, idle_timeout: Duration::from_secs(60), max_connections: 1 };
+            let connection = Connection { listener: "test", bounds, lifecycle: Lifecycle::default() };
+            let running = tokio::spawn(connection.run(stream, peer, router.clone()));
+            // It waits for a request from here on; then this thread, which is the only one, lets its time pass.
+            tokio::task::yield_now().await;
+            client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+            std::thread::sleep(HEADER_TIMEOUT * 2);
+            running.await.unwrap();
+            let mut answer = String::new();
+            // A connection that was closed with a request unread is reset.
+            let _ = std::io::Read::read_to_string(&mut client, &mut answer);
+            answered += usize::from(answer.ends_with("answered"));
+        }
+        assert!(begun.load(Ordering::Acquire) > 0, "the two never were due together");
+        assert_eq!(answered, begun.load(Ordering::Acquire), "requests that began, and answers");
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_does_not_stop_the_listener() {
+        for kind in [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset, ErrorKind::ConnectionRefused] {
+            assert!(is_of_one_connection(&kind.into()), "{kind}");
+        }
+        // EMFILE: there are no file descriptors left, for whatever connection.
+        assert!(!is_of_one_connection(&std::io::Error::from_raw_os_error(24)));
     }
 }
