@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -20,6 +20,12 @@ const LONGEST: &str = "24h";
 
 /// How long a filter may be, in bytes.
 const LONGEST_FILTER: usize = 1_000;
+
+/// The most that a body may hold, in bytes: a filter and the blanks around it.
+const MAX_BODY: usize = 1_024;
+
+/// How long a body may take to come: callers that do not finish must not keep the scrapes out.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the routes need.
 #[derive(Debug, Clone)]
@@ -41,7 +47,6 @@ pub fn routes(admin: Admin) -> Router {
         .route("/version", get(async || axum::Json(BUILD)))
         .route("/log-filter", get(log_filter).put(set_log_filter))
         .fallback(async || not_found("There is /metrics, /version and /log-filter."))
-        .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(admin)
 }
 
@@ -66,18 +71,21 @@ async fn log_filter(State(admin): State<Admin>) -> String {
     admin.log_filter.current() + "\n"
 }
 
-async fn set_log_filter(State(admin): State<Admin>, RawQuery(query): RawQuery, body: Bytes) -> Response {
+async fn set_log_filter(State(admin): State<Admin>, RawQuery(query): RawQuery, body: Body) -> Response {
     let time = match query.as_deref().map(duration).transpose() {
         Ok(time) => time,
         Err(wrong) => return ApiError::new(Code::MalformedQuery).with_detail(wrong).into_response(),
     };
-    let Some(filter) = std::str::from_utf8(&body).ok().map(str::trim).filter(|filter| filter.len() <= LONGEST_FILTER)
-    else {
+    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY)).await else {
+        return ApiError::new(Code::RequestTimeout).into_response();
+    };
+    let text = body.ok().and_then(|body| String::from_utf8(body.into()).ok());
+    let Some(filter) = text.as_deref().map(str::trim).filter(|filter| filter.len() <= LONGEST_FILTER) else {
         return ApiError::new(Code::MalformedBody).with_detail("The body: a filter is a short text.").into_response();
     };
     match admin.log_filter.set(filter, time) {
         Ok(()) => (StatusCode::OK, format!("{filter}\n")).into_response(),
-        Err(error @ FilterError::Malformed) => {
+        Err(error @ FilterError::Malformed(_)) => {
             ApiError::new(Code::MalformedBody).with_detail(format!("The body: {error}.")).into_response()
         }
         Err(error @ FilterError::Gone) => ApiError::new(Code::Internal).with_cause(error).into_response(),

@@ -173,6 +173,18 @@ async fn a_slow_body_is_a_408() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slow_body_does_not_hold_a_connection_of_the_admin_listener() {
+    let service = redb(&[]).await;
+    let mut slow = Connection::open(service.admin_address()).await;
+    slow.send("PUT /log-filter HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nin").await;
+    let (answer, _) = slow.closed(PATIENCE).await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("request_timeout"), "{answer}");
+
+    let long = http_client().put(service.admin_url("/log-filter")).body(" ".repeat(2_000) + "warn");
+    assert_eq!(long.send().await.unwrap().status(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_closed_after_a_refusal_says_so() {
     let service = redb(&[]).await;
     let mut connection = Connection::open(service.address()).await;
