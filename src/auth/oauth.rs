@@ -128,7 +128,7 @@ impl Providers {
         let public_url = config.public_url.clone().unwrap_or_default();
         let mut providers = Vec::new();
         if !config.providers.is_empty() {
-            let http = outbound::client(config.timeout)?;
+            let http = outbound::client()?;
             for provider in &config.providers {
                 let outbound = Outbound::new(provider.name.clone(), http.clone(), config.timeout);
                 providers.push(Provider::new(provider, &public_url, outbound)?);

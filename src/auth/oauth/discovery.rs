@@ -258,7 +258,7 @@ mod tests {
     async fn an_old_document_serves_for_a_day_while_there_is_no_new_one() {
         // Nothing listens there.
         let (issuer, timeout) = ("http://127.0.0.1:1", Duration::from_secs(5));
-        let http = crate::auth::oauth::outbound::client(timeout).unwrap();
+        let http = crate::auth::oauth::outbound::client().unwrap();
         let client = Client {
             issuer: issuer.to_owned(),
             id: "id".to_owned(),

@@ -5,13 +5,14 @@
 //! goes on with would be sampled by its word.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tracing::{Instrument, Span, field, info_span};
 
 use super::{SignInError, SignInFailure};
@@ -23,19 +24,21 @@ use crate::trace;
 /// The most that a provider's answer may hold.
 const MAX_ANSWER: usize = 256 * 1024;
 
+/// How long a connection to a provider may take to be made; a call's own deadline may end it sooner.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Calls to one provider at once: one that is slow must not gather all that we have.
 const MAX_CALLS: usize = 32;
 
-/// A client for all providers.
-pub(super) fn client(timeout: Duration) -> Result<reqwest::Client, String> {
+/// A client for all providers. Each call brings its own deadline.
+pub(super) fn client() -> Result<reqwest::Client, String> {
     let mut headers = HeaderMap::new();
     // GitHub answers nobody without a name.
     headers.insert(USER_AGENT, HeaderValue::from_static("counter-api"));
     reqwest::Client::builder()
         .redirect(Policy::none())
         .no_proxy()
-        .connect_timeout(timeout.min(Duration::from_secs(2)))
-        .timeout(timeout)
+        .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(30))
         .default_headers(headers)
         .build()
@@ -164,7 +167,9 @@ impl Outbound {
         request: RequestBuilder,
         status: &mut Option<u16>,
     ) -> Result<Reply, (&'static str, String)> {
-        let place = tokio::time::timeout(self.timeout, self.places.acquire()).await;
+        // The wait for a place is part of it.
+        let due = Instant::now() + self.timeout;
+        let place = tokio::time::timeout_at(due, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else {
             return Err(("overloaded", "was not asked: too many calls wait for this provider".to_owned()));
         };
@@ -178,7 +183,8 @@ impl Outbound {
                 ("network", "broke off".to_owned())
             }
         };
-        let mut response = request.send().await.map_err(failed)?;
+        let rest = due.saturating_duration_since(Instant::now());
+        let mut response = request.timeout(rest).send().await.map_err(failed)?;
         let code = response.status().as_u16();
         *status = Some(code);
         if code >= 500 || code == 429 {
@@ -213,5 +219,31 @@ impl Drop for Observation<'_> {
         }
         let of = self.span.in_scope(trace::sampled_ids);
         metrics::provider_call(self.labels, self.started.elapsed(), of);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_wait_for_a_place_is_part_of_the_deadline() {
+        const TIMEOUT: Duration = Duration::from_secs(4);
+        // Whoever connects is never answered.
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
+        let outbound = Outbound::new("company".parse().unwrap(), client().unwrap(), TIMEOUT);
+        let all = outbound.places.clone().acquire_many_owned(u32::try_from(MAX_CALLS).unwrap()).await.unwrap();
+        let begun = Instant::now();
+        let calling = tokio::spawn({
+            let outbound = outbound.clone();
+            async move { outbound.get(Endpoint::Token, &url, |request| request).await.err() }
+        });
+        tokio::time::sleep(TIMEOUT * 3 / 4).await;
+        drop(all);
+        let error = calling.await.unwrap().expect("nobody has answered");
+        let taken = begun.elapsed();
+        assert_eq!(error.failure, SignInFailure::ProviderUnavailable, "{error:?}");
+        assert!((TIMEOUT..TIMEOUT * 3 / 2).contains(&taken), "{error:?} after {taken:?}");
     }
 }
