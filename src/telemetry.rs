@@ -168,11 +168,15 @@ impl Telemetry {
 
     /// Sends what is left, for at most this long: a dead collector must not hold up the exit.
     pub async fn shutdown(self, timeout: Duration) {
+        // While there are lines yet: what a flood has cost since it was last told.
+        self.floods.report();
         let (traces, logs) = (self.traces, self.logs);
-        flush("spans", timeout, move || traces.shutdown_with_timeout(timeout)).await;
-        if let Some(logs) = logs {
-            flush("log records", timeout, move || logs.shutdown_with_timeout(timeout)).await;
-        }
+        // At once, for each may take the whole of it.
+        tokio::join!(flush("spans", timeout, move || traces.shutdown_with_timeout(timeout)), async {
+            if let Some(logs) = logs {
+                flush("log records", timeout, move || logs.shutdown_with_timeout(timeout)).await;
+            }
+        });
         drop(self.log_guard);
     }
 }

@@ -1,14 +1,16 @@
 //! Logs: what is logged can be changed while the service runs, a flood is cut short, and records leave by OTLP too.
 
+use mongodb::bson::DateTime;
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use super::{new_trace, next_within, traced};
 use crate::full_disk::limit_files;
-use crate::support::eventually;
 use crate::support::otlp::{Collector, attribute};
 use crate::support::prometheus::Scrape;
 use crate::support::service::{Service, http_client, launch};
 use crate::support::stores::{Kind, Store};
+use crate::support::{PATIENCE, eventually};
 
 async fn set_filter(service: &Service, query: &str, filter: &'static str) -> (u16, String) {
     let put = http_client().put(service.admin_url(&format!("/log-filter{query}"))).body(filter);
@@ -67,20 +69,9 @@ async fn what_is_logged_can_be_changed_while_it_runs() {
 async fn a_flood_of_one_warning_is_cut_short_and_counted() {
     let store = Store::fresh(Kind::Redb).await;
     let service = Service::start(&launch(&store).ignore("XFSZ"), &store).await;
-    let user = service.client().await.register().await;
-    limit_files(&service, "1000");
-    let suppressed = async || Scrape::of(&service).await.sum("counter_api_log_lines_suppressed_total", &[]);
-    let mut refused = 0;
-    while suppressed().await == 0.0 {
-        for _ in 0..50 {
-            refused += usize::from(user.post("/v1/next").send().await.status == 503);
-        }
-    }
-    limit_files(&service, "unlimited");
-    let summary = |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("left out"));
+    let refused = flood(&service).await;
     eventually("lines that tell of all those left out", async || {
-        let told: f64 = service.logs(summary).iter().map(|line| line["lines"].as_f64().unwrap()).sum();
-        (told == suppressed().await).then_some(())
+        (told_of(&service) == suppressed(&service).await).then_some(())
     })
     .await;
     let failures = service.logs(|line| line["message"] == "a commit failed").len();
@@ -88,6 +79,66 @@ async fn a_flood_of_one_warning_is_cut_short_and_counted() {
     // Each request has its line all the same.
     let requests = || service.logs(|line| line["message"] == "POST /v1/next 503").len();
     eventually("a line for each request", async || (requests() == refused).then_some(())).await;
+}
+
+/// Makes commits fail until warnings of them are left out, and answers how many calls were refused.
+async fn flood(service: &Service) -> usize {
+    let user = service.client().await.register().await;
+    let mut refused = 0;
+    while suppressed(service).await == 0.0 {
+        limit_files(service, "1000");
+        for _ in 0..50 {
+            refused += usize::from(user.post("/v1/next").send().await.status == 503);
+        }
+        // Who calls is looked up every few seconds, which fails as well, before there is a commit to fail.
+        limit_files(service, "unlimited");
+        service.ready().await;
+    }
+    refused
+}
+
+async fn suppressed(service: &Service) -> f64 {
+    Scrape::of(service).await.sum("counter_api_log_lines_suppressed_total", &[])
+}
+
+/// How many lines that were left out the log tells of.
+fn told_of(service: &Service) -> f64 {
+    let summaries = service.logs(|line| line["message"].as_str().is_some_and(|text| text.contains("left out")));
+    summaries.iter().map(|line| line["lines"].as_f64().unwrap()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_flood_has_cost_is_told_before_the_end() {
+    let store = Store::fresh(Kind::Redb).await;
+    let service = Service::start(&launch(&store).ignore("XFSZ").set("COUNTER_DRAIN_DELAY", "0s"), &store).await;
+    flood(&service).await;
+    let suppressed = suppressed(&service).await;
+    service.sigterm();
+    service.wait(PATIENCE).await;
+    eventually("lines that tell of all those left out", async || (told_of(&service) == suppressed).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_spans_and_of_records_leaves_at_the_same_time() {
+    // It takes connections, and answers nothing.
+    let black_hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", black_hole.local_addr().unwrap());
+    let settings = [("OTEL_LOGS_EXPORTER", "otlp"), ("COUNTER_DRAIN_DELAY", "0s")];
+    let service = traced(Kind::Redb, &endpoint, "http/protobuf", &settings).await;
+    let user = service.client().await.register().await;
+    next_within(&user, &new_trace(), "01").await;
+    service.sigterm();
+    service.wait(PATIENCE).await;
+    let given_up = eventually("both are given up", async || {
+        let lost = |line: &Value| line["message"] == "the last of what leaves by OTLP was not exported";
+        let times: Vec<_> =
+            service.logs(lost).iter().map(|line| line["timestamp"].as_str().unwrap().to_owned()).collect();
+        <[String; 2]>::try_from(times).ok()
+    })
+    .await;
+    let [first, second] = given_up.map(|time| DateTime::parse_rfc3339_str(time).unwrap().timestamp_millis());
+    // Each has three seconds.
+    assert!(second - first < 2_000, "one was given up {} ms after the other", second - first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
