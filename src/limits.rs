@@ -44,10 +44,10 @@ impl Limits {
     pub async fn forget(self: Arc<Self>, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(FORGET_PERIOD)).await.is_some() {
             if let Some(limiter) = &self.auth {
-                limiter.states.retain_recent();
+                limiter.forget();
             }
             if let Some(limiter) = &self.per_token {
-                limiter.states.retain_recent();
+                limiter.forget();
             }
         }
     }
@@ -107,6 +107,12 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
         let quota = Quota::with_period(interval)?.allow_burst(rate.count);
         let states = RateLimiter::dashmap(quota).with_middleware::<StateInformationMiddleware>();
         Some(Self { rate, interval, clock: DefaultClock::default(), states })
+    }
+
+    fn forget(&self) {
+        self.states.retain_recent();
+        // What a flood of callers took goes back as well.
+        self.states.shrink_to_fit();
     }
 
     fn check(&self, key: &K) -> Standing {
