@@ -3,14 +3,17 @@
 //! Nothing here trusts the framework's own rejections: each of them is a problem of the contract, and faults of fields are
 //! reported together, each with its name.
 
+pub mod accept;
 pub mod client_address;
+pub mod entity_tags;
 pub mod fields;
+mod route;
 
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, MatchedPath, RawPathParams, Request};
-use axum::http::header::{CONTENT_TYPE, IF_MATCH};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method};
 use http_body_util::BodyExt as _;
@@ -20,8 +23,10 @@ use crate::auth::sha256_hex;
 use crate::domain::{CounterId, CounterName, IdempotencyKey, UserId};
 use crate::error::{ApiError, Code};
 use crate::state::{AppState, Deadline};
-use crate::store::{Action, Condition, Key, Op};
+use crate::store::{Action, Key, Op};
+pub use entity_tags::IfMatch;
 use fields::Fields;
+pub use route::{Route, UNMATCHED};
 
 /// The most that a body may hold, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
@@ -182,7 +187,7 @@ pub struct CounterCall {
     /// When it must have been answered.
     pub deadline: Instant,
     method: Method,
-    route: String,
+    route: Route,
     key: Option<IdempotencyKey>,
 }
 
@@ -190,11 +195,16 @@ impl CounterCall {
     /// An operation with the caller's key. `arguments` is all that tells this request from another one to the same route.
     pub fn op(&self, action: Action, arguments: &str) -> Op {
         let key = self.key.as_ref().map(|key| {
-            let request = format!("{}\n{}\n{}\n{arguments}", self.method, self.route, self.counter.name);
-            Key { key: key.clone(), fingerprint: sha256_hex(request.as_bytes()) }
+            let fingerprint = fingerprint(&self.method, self.route.as_str(), &self.counter.name, arguments);
+            Key { key: key.clone(), fingerprint }
         });
         Op { action, key }
     }
+}
+
+/// What tells one request with a key from another one.
+fn fingerprint(method: &Method, route: &str, counter: &CounterName, arguments: &str) -> String {
+    sha256_hex(format!("{method}\n{route}\n{counter}\n{arguments}").as_bytes())
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for CounterCall {
@@ -219,7 +229,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CounterCall {
             counter: CounterId { user, name: name.unwrap_or_else(CounterName::default_counter) },
             deadline,
             method: parts.method.clone(),
-            route: parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default(),
+            route: Route::of(&parts.extensions),
             key,
         })
     }
@@ -238,104 +248,17 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName, shown: &'static str) ->
     }
 }
 
-/// `If-Match` (RFC 9110 section 13.1.1): `*` or entity tags. Weak tags, and tags that were never ours, match nothing.
-#[derive(Debug)]
-pub struct IfMatch(pub Condition);
-
-impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let mut lines = parts.headers.get_all(IF_MATCH).iter().peekable();
-        if lines.peek().is_none() {
-            return Ok(Self(Condition::Always));
-        }
-        let mut versions = Vec::new();
-        for line in lines {
-            match line.to_str().ok().and_then(entity_tags) {
-                Some(EntityTags::Any) => return Ok(Self(Condition::Exists)),
-                Some(EntityTags::Of(tags)) => versions.extend(tags.into_iter().filter_map(version)),
-                None => {
-                    return Err(ApiError::field("If-Match", "must be * or ETags such as \"17\", separated by commas"));
-                }
-            }
-        }
-        Ok(Self(Condition::VersionIn(versions)))
-    }
-}
-
-/// The version that a tag stands for. Tags are compared by character: `017` is none of ours.
-fn version(tag: &str) -> Option<u64> {
-    tag.parse().ok().filter(|version: &u64| version.to_string() == tag)
-}
-
-enum EntityTags<'a> {
-    Any,
-    Of(Vec<&'a str>),
-}
-
-/// Strong tags of a list; weak ones are left out, for they never match where strong comparison is asked for.
-fn entity_tags(line: &str) -> Option<EntityTags<'_>> {
-    if line.trim() == "*" {
-        return Some(EntityTags::Any);
-    }
-    let mut tags = Vec::new();
-    let mut rest = line.trim();
-    loop {
-        let (weak, tag) = rest.strip_prefix("W/").map_or((false, rest), |tag| (true, tag));
-        let (tag, after) = tag.strip_prefix('"')?.split_once('"')?;
-        if !weak {
-            tags.push(tag);
-        }
-        match after.trim_start().strip_prefix(',') {
-            Some(more) => rest = more.trim_start(),
-            None if after.trim().is_empty() => return Some(EntityTags::Of(tags)),
-            None => return None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn entity_tags_are_read_as_rfc_9110_writes_them() {
-        let tags = |line| match entity_tags(line) {
-            Some(EntityTags::Of(tags)) => Some(tags),
-            Some(EntityTags::Any) => Some(vec!["*"]),
-            None => None,
-        };
-        assert_eq!(tags("\"17\""), Some(vec!["17"]));
-        assert_eq!(tags(" * "), Some(vec!["*"]));
-        assert_eq!(tags("\"1\", W/\"2\" ,\"a,b\""), Some(vec!["1", "a,b"]));
-        for bad in ["17", "\"17", "\"1\" \"2\"", "\"1\",", ""] {
-            assert_eq!(tags(bad), None, "{bad:?}");
-        }
-    }
-
     /// Keys are kept for a day, and looked at by replicas of other versions: a fingerprint that changed would refuse repeats.
     #[test]
     fn the_fingerprint_of_a_request_stays_what_it_was() {
-        let call = CounterCall {
-            counter: CounterId { user: UserId::generate(), name: CounterName::default_counter() },
-            deadline: Instant::now(),
-            method: Method::PUT,
-            route: "/v1/current".into(),
-            key: Some("k".parse().unwrap()),
-        };
-        let op = call.op(Action::Read, "current=5 if-match=in 3,7");
         // printf 'PUT\n/v1/current\ndefault\ncurrent=5 if-match=in 3,7' | sha256sum
-        assert_eq!(op.key.unwrap().fingerprint, "a1d99d5a9fdd8f60358f93b117cbea9b51bd7996e765db7bda6a8d8aa0b2ed01");
-    }
-
-    #[test]
-    fn a_tag_is_a_version_only_as_it_was_sent() {
-        assert_eq!(version("17"), Some(17));
-        assert_eq!(version("0"), Some(0));
-        for never in ["+17", "017", "00", "-1", " 17", "", "18446744073709551616"] {
-            assert_eq!(version(never), None, "{never:?}");
-        }
+        let default = CounterName::default_counter();
+        let found = fingerprint(&Method::PUT, "/v1/current", &default, "current=5 if-match=in 3,7");
+        assert_eq!(found, "a1d99d5a9fdd8f60358f93b117cbea9b51bd7996e765db7bda6a8d8aa0b2ed01");
     }
 
     #[test]

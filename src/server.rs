@@ -23,9 +23,10 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use crate::extract::UNMATCHED;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{self, ConnectionEnd, HttpRequest};
-use crate::middleware::observe::{Peer, UNMATCHED};
+use crate::middleware::observe::Peer;
 
 /// The most that a request's head may hold, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -242,7 +243,7 @@ impl Connection {
                 }
                 () = activity.changed.notified() => {}
                 () = tokio::time::sleep_until((since + patience).into()), if idle => {
-                    // The poll that found the time over may have begun a request before: it is finished.
+                    // In whatever order the branches are looked at: a request that has begun is finished.
                     if activity.under_way.load(Ordering::Acquire) > 0 || activity.served.load(Ordering::Acquire) != served {
                         continue;
                     }

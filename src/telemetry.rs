@@ -26,6 +26,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 use self::flood::FloodGate;
+pub use self::flood::REQUESTS;
 pub use self::level::{FilterError, LogFilter};
 use crate::build_info::BUILD;
 use crate::config::{LogFormat, TelemetryConfig};

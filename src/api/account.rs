@@ -14,7 +14,7 @@ use crate::domain::{Email, Timestamp, UserId};
 use crate::error::{ApiError, Code};
 use crate::extract::client_address::ClientAddress;
 use crate::extract::fields::Fields;
-use crate::extract::{AuthUser, Payload, Received};
+use crate::extract::{AuthUser, Payload, Received, Route};
 use crate::metrics::{self, AuthKind, AuthOutcome};
 use crate::state::{AppState, Deadline};
 use crate::store::{AccountKey, NewUser, StoreError, User};
@@ -251,10 +251,11 @@ pub async fn delete_me(
     AuthUser(user): AuthUser,
     Deadline(deadline): Deadline,
     Extension(address): Extension<ClientAddress>,
+    route: Route,
     Received(confirmation): Received<Confirmation>,
 ) -> Result<StatusCode, ApiError> {
     // Whoever holds a token must not find out the password with it.
-    state.limits.attempt(address.limited_by(), "/v1/me")?;
+    state.limits.attempt(address.limited_by(), route.as_str())?;
     let hash = state.store.user(user).await?.ok_or_else(|| ApiError::new(Code::TokenRevoked))?.password_hash;
     let confirmed = match (confirmation.password, hash) {
         (Some(password), hash) => state.passwords.verify(password, hash, deadline).await?,

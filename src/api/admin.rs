@@ -12,6 +12,7 @@ use axum::routing::get;
 use crate::build_info::BUILD;
 use crate::config::parse_duration;
 use crate::error::{ApiError, Code};
+use crate::extract::accept::accepted;
 use crate::metrics::{Exposition, Format};
 use crate::telemetry::{FilterError, LogFilter};
 
@@ -58,8 +59,7 @@ async fn metrics(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     let Some(metrics) = admin.metrics else {
         return not_found("Metrics are switched off (COUNTER_METRICS).").into_response();
     };
-    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    let format = Format::accepted(accept);
+    let format = Format::accepted(accepted(&headers));
     // Rendering takes milliseconds of a core: not on a worker that serves callers.
     match tokio::task::spawn_blocking(move || metrics.render(format)).await {
         Ok(text) => ([(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")], text).into_response(),

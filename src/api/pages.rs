@@ -13,6 +13,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::auth::sha256_hex;
 use crate::error::{ApiError, Code};
+use crate::extract::entity_tags::EntityTags;
 
 /// Declares files of `src/ui`.
 macro_rules! files {
@@ -74,7 +75,9 @@ struct Asset {
     content_type: &'static str,
     body: Bytes,
     /// A strong validator: the same bytes have the same tag on every replica.
-    tag: HeaderValue,
+    tag: String,
+    /// The same, as it is sent.
+    etag: HeaderValue,
 }
 
 impl Asset {
@@ -88,9 +91,10 @@ impl Asset {
             Some("svg") => "image/svg+xml",
             _ => "application/octet-stream",
         };
-        let digest = sha256_hex(&body);
-        let tag = HeaderValue::try_from(format!("\"{}\"", &digest[..32])).unwrap_or(HeaderValue::from_static("\"\""));
-        Self { content_type, body, tag }
+        let mut tag = sha256_hex(&body);
+        tag.truncate(32);
+        let etag = HeaderValue::try_from(format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+        Self { content_type, body, tag, etag }
     }
 
     /// The file, or 304 where the caller has it.
@@ -104,16 +108,16 @@ impl Asset {
         for (name, value) in HEADERS {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        headers.insert(header::ETAG, self.tag.clone());
+        headers.insert(header::ETAG, self.etag.clone());
         response
     }
 
     /// `If-None-Match` compares weakly (RFC 9110 section 13.1.2): a proxy that compresses makes weak tags of ours.
     fn is_known(&self, request: &HeaderMap) -> bool {
         let lines = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(|line| line.split(',')).map(str::trim).any(|tag| {
-            let tag = tag.strip_prefix("W/").unwrap_or(tag);
-            tag == "*" || tag.as_bytes() == self.tag.as_bytes()
+        lines.filter_map(EntityTags::parse).any(|tags| match tags {
+            EntityTags::Any => true,
+            EntityTags::Of(tags) => tags.iter().any(|tag| tag.opaque == self.tag),
         })
     }
 }

@@ -22,17 +22,12 @@ pub enum Format {
 }
 
 impl Format {
-    /// The form for these lines of `Accept`: the one with the higher weight (RFC 9110 section 12.5.1); text where neither is
-    /// asked for, and OpenMetrics where both are alike, for it says more.
-    pub fn accepted<'a>(accept: impl IntoIterator<Item = &'a str>) -> Self {
+    /// The form for these media ranges and their weights: the one with the higher weight; text where neither is asked for, and
+    /// OpenMetrics where both are alike, for it says more.
+    pub fn accepted(ranges: impl IntoIterator<Item = (String, f32)>) -> Self {
         let (mut open_metrics, mut text) = (0.0_f32, 0.0_f32);
-        for range in accept.into_iter().flat_map(|line| line.split(',')) {
-            let range = range.to_ascii_lowercase();
-            let mut parts = range.split(';').map(str::trim);
-            let kind = parts.next().unwrap_or_default();
-            let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim() == "q");
-            let weight = weight.map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
-            match kind {
+        for (range, weight) in ranges {
+            match range.as_str() {
                 "application/openmetrics-text" => open_metrics = open_metrics.max(weight),
                 "text/plain" | "text/*" => text = text.max(weight),
                 _ => {}
@@ -155,17 +150,17 @@ mod tests {
 
     #[test]
     fn openmetrics_is_for_those_who_ask_for_it() {
-        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
-        assert_eq!(Format::accepted([prometheus]), Format::OpenMetrics);
-        assert_eq!(Format::accepted(["text/html", "Application/OpenMetrics-Text"]), Format::OpenMetrics);
-        for other in [
-            "",
-            "*/*",
-            "text/plain",
-            "application/openmetrics-text; Q = 0",
-            "application/openmetrics-text;q=0.1, text/plain",
-        ] {
-            assert_eq!(Format::accepted([other]), Format::Text, "{other}");
+        let accepted = |ranges: &[(&str, f32)]| {
+            Format::accepted(ranges.iter().map(|(range, weight)| ((*range).to_owned(), *weight)))
+        };
+        let (open_metrics, text) = ("application/openmetrics-text", "text/plain");
+        let prometheus = [(open_metrics, 0.5), (open_metrics, 0.4), (text, 0.3), ("*/*", 0.2)];
+        assert_eq!(accepted(&prometheus), Format::OpenMetrics);
+        assert_eq!(accepted(&[("text/html", 1.0), (open_metrics, 1.0)]), Format::OpenMetrics);
+        for other in
+            [&[][..], &[("*/*", 1.0)], &[(text, 1.0)], &[(open_metrics, 0.0)], &[(open_metrics, 0.1), (text, 1.0)]]
+        {
+            assert_eq!(accepted(other), Format::Text, "{other:?}");
         }
     }
 }

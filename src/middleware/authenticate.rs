@@ -1,6 +1,6 @@
 //! Lets in who brings a valid token: in the header `Authorization`, or in the query parameter `token`.
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
@@ -9,7 +9,7 @@ use tracing::{Instrument, Span, info_span};
 
 use super::observe::Caller;
 use crate::error::{ApiError, Code};
-use crate::extract::{AuthUser, Query};
+use crate::extract::{AuthUser, Query, Route};
 use crate::state::AppState;
 use crate::trace;
 
@@ -31,8 +31,8 @@ pub async fn authenticate(State(state): State<AppState>, mut request: Request, n
         caller.set(claims.sub);
     }
     request.extensions_mut().insert(AuthUser(claims.sub));
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()).unwrap_or_default();
-    state.limits.token(claims.jti, &route).apply(next.run(request)).await
+    let route = Route::of(request.extensions());
+    state.limits.token(claims.jti, route.as_str()).apply(next.run(request)).await
 }
 
 fn token(headers: &HeaderMap, query: &Query) -> Result<String, ApiError> {

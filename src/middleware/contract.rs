@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::OpenApi;
@@ -17,6 +17,7 @@ use utoipa::openapi::{RefOr, path::Parameter};
 use crate::api::openapi::{is_browser_step, operations, takes_numbers};
 use crate::error::{ApiError, Code};
 use crate::extract::Query;
+use crate::extract::accept::accepted;
 use crate::extract::fields::pairs;
 
 /// The methods of each route, with the query parameters of each; nothing where any will do, as will any `Accept`.
@@ -104,11 +105,8 @@ fn query_parameters(operation: &Operation) -> BTreeSet<String> {
 /// Does `Accept` allow application/json? The most specific range decides (RFC 9110 section 12.5.1).
 fn accepts_json(headers: &HeaderMap) -> bool {
     let mut best: Option<(usize, bool)> = None;
-    let lines = headers.get_all(header::ACCEPT).iter().filter_map(|line| line.to_str().ok());
-    for range in lines.flat_map(|line| line.split(',')).map(str::trim).filter(|range| !range.is_empty()) {
-        let range = range.to_ascii_lowercase();
-        let mut parts = range.split(';').map(str::trim);
-        let specificity = match parts.next().unwrap_or_default() {
+    for (range, weight) in accepted(headers) {
+        let specificity = match range.as_str() {
             "application/json" => 2,
             "application/*" => 1,
             "*/*" => 0,
@@ -117,11 +115,9 @@ fn accepts_json(headers: &HeaderMap) -> bool {
                 continue;
             }
         };
-        let weight = parts.find_map(|part| part.strip_prefix("q=")).and_then(|weight| weight.parse::<f32>().ok());
-        let allowed = weight.is_none_or(|weight| weight > 0.0);
         best = match best {
             Some((found, before)) if found > specificity || (found == specificity && before) => best,
-            _ => Some((specificity, allowed)),
+            _ => Some((specificity, weight > 0.0)),
         };
     }
     best.is_none_or(|(_, allowed)| allowed)
@@ -140,6 +136,8 @@ pub async fn contract(State(contract): State<Arc<Contract>>, mut request: Reques
 
 #[cfg(test)]
 mod tests {
+    use axum::http::header::ACCEPT;
+
     use super::*;
 
     #[test]
@@ -147,7 +145,7 @@ mod tests {
         let accepts = |accept: &[&str]| {
             let mut headers = HeaderMap::new();
             for line in accept {
-                headers.append(header::ACCEPT, line.parse().unwrap());
+                headers.append(ACCEPT, line.parse().unwrap());
             }
             accepts_json(&headers)
         };
@@ -157,7 +155,7 @@ mod tests {
             assert!(accepts(good), "{good:?}");
         }
         for bad in
-            [&["text/html"][..], &["application/json;q=0, */*"], &["application/json; q=0"], &["image/png, text/*"]]
+            [&["text/html"][..], &["application/json;q=0, */*"], &["application/json; Q = 0"], &["image/png, text/*"]]
         {
             assert!(!accepts(bad), "{bad:?}");
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
@@ -18,15 +18,14 @@ use uuid::Uuid;
 
 use crate::domain::{CounterName, ProviderName, UserId};
 use crate::error::Reported;
+use crate::extract::Route;
 use crate::extract::client_address::ClientAddress;
 use crate::metrics::{self, HttpRequest};
 use crate::state::AppState;
+use crate::telemetry::REQUESTS;
 use crate::trace;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Route label and span name of paths that no route matches.
-pub const UNMATCHED: &str = "unmatched";
 
 /// Error type of a 503 that is no problem: what a health check says.
 pub const UNHEALTHY: &str = "unhealthy";
@@ -54,7 +53,7 @@ impl Caller {
 pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = method_label(request.method());
-    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = Route::of(request.extensions());
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
     let client = ClientAddress::of(peer, request.headers(), &state.trusted_proxies);
     let request_id = request_id(request.headers());
@@ -62,9 +61,9 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(caller.clone());
 
-    let span = server_span(&request, method, matched.as_deref(), client);
+    let span = server_span(&request, method, route.template(), client);
     let mut record = Record {
-        route: matched.unwrap_or_else(|| UNMATCHED.to_owned()),
+        route,
         method,
         request_id: request_id.clone(),
         client,
@@ -78,7 +77,7 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
         _active: metrics::http_active(method),
     };
     if let Some(length) = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()) {
-        metrics::http_request_body(&record.route, length);
+        metrics::http_request_body(record.route.as_str(), length);
     }
 
     let mut response = next.run(request).instrument(span).await;
@@ -89,7 +88,7 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
 
 /// What is told of a request when it ends. Dropped without an answer, it tells that the client went away.
 struct Record {
-    route: String,
+    route: Route,
     method: &'static str,
     request_id: HeaderValue,
     client: ClientAddress,
@@ -121,7 +120,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         // A method that the route does not have, or of no route at all, is any method: a caller's fancy must not make new series.
-        let method = if self.status == 405 || self.route == UNMATCHED { "_OTHER" } else { self.method };
+        let method = if self.status == 405 || self.route.template().is_none() { "_OTHER" } else { self.method };
+        let route = self.route.as_str();
         // An integer to whoever reads the span: of smaller types the text would be recorded.
         self.span.record("http.response.status_code", i64::from(self.status));
         if !self.error_type.is_empty() {
@@ -133,13 +133,14 @@ impl Drop for Record {
         }
         let user_id = self.caller.0.get().map(field::display);
         let _entered = self.span.enter();
-        let request = HttpRequest { method, route: &self.route, status: self.status, code: self.error_type };
+        let request = HttpRequest { method, route, status: self.status, code: self.error_type };
         metrics::http_request(request, duration, trace::sampled_ids());
         macro_rules! tell {
             ($level:ident) => {
                 tracing::$level!(
+                    target: REQUESTS,
                     method = self.method,
-                    route = self.route,
+                    route,
                     status = self.status,
                     duration_s = duration.as_secs_f64(),
                     request_id = self.request_id.to_str().unwrap_or_default(),
@@ -148,11 +149,11 @@ impl Drop for Record {
                     error_code = Some(self.error_type).filter(|code| !code.is_empty()),
                     cause = self.cause,
                     client_address = %self.client.0,
-                    "{} {} {}", self.method, self.route, self.status
+                    "{} {route} {}", self.method, self.status
                 )
             };
         }
-        match self.route.as_str() {
+        match route {
             // A probe comes every few seconds: what it finds is logged when it changes.
             "/health" | "/readyz" | "/livez" => tell!(debug),
             _ if self.status >= 500 => tell!(error),

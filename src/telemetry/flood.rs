@@ -15,8 +15,8 @@ use crate::metrics;
 const LINES: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Where each request's own line is written: there is one for every request, whatever its level.
-const REQUESTS: &str = concat!(env!("CARGO_CRATE_NAME"), "::middleware::observe");
+/// The target of each request's own line: there is one for every request, whatever its level.
+pub const REQUESTS: &str = concat!(env!("CARGO_CRATE_NAME"), "::middleware::observe");
 
 /// Lets pass what is no flood.
 #[derive(Debug, Clone, Default)]

@@ -15,15 +15,12 @@ use crate::auth::oauth::flow::Flow;
 use crate::auth::oauth::{Callback, Provider, SignInError, SignInFailure};
 use crate::domain::Timestamp;
 use crate::error::ApiError;
-use crate::extract::Query;
 use crate::extract::client_address::ClientAddress;
+use crate::extract::{Query, Route};
 use crate::metrics::{self, AuthKind, AuthOutcome};
 use crate::state::{AppState, Deadline};
 use crate::store::{Login, StoreError};
 use crate::trace;
-
-/// The route of the way back, as its limit's refusals are counted.
-const CALLBACK: &str = "/v1/oauth/{provider}/callback";
 
 problems!(StartProblems: NotFound);
 problems!(CallbackProblems: NotFound);
@@ -89,6 +86,7 @@ pub async fn callback(
     State(state): State<AppState>,
     Deadline(deadline): Deadline,
     Extension(address): Extension<ClientAddress>,
+    route: Route,
     Path(provider): Path<String>,
     query: Query,
     headers: HeaderMap,
@@ -98,7 +96,7 @@ pub async fn callback(
     let resumed = once(&query, "state")
         .and_then(|answers| Flow::resume(cookie, &state.tokens, &provider.name, answers))
         // Counted last: or else any page could use up what its visitors may do, with pictures of this address.
-        .and_then(|flow| limited(&state, address).map(|()| flow));
+        .and_then(|flow| limited(&state, address, &route).map(|()| flow));
     // An answer to another sign-in ends none that may be under way.
     let flow = match resumed {
         Ok(flow) => flow,
@@ -135,9 +133,9 @@ async fn finish(
 }
 
 /// A callback makes us ask the provider, so one address may not have many.
-fn limited(state: &AppState, address: ClientAddress) -> Result<(), SignInError> {
+fn limited(state: &AppState, address: ClientAddress, route: &Route) -> Result<(), SignInError> {
     let refused = |_| SignInError::new(SignInFailure::RateLimited, "too many sign-ins from this address");
-    state.limits.attempt(address.limited_by(), CALLBACK).map_err(refused)
+    state.limits.attempt(address.limited_by(), route.as_str()).map_err(refused)
 }
 
 /// A parameter, which may come once (RFC 6749 section 3.1).
