@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::sha256_hex;
+use super::{hex, sha256_hex};
 use crate::secret;
 
 /// The least length of a key, in bytes: that of the hash (RFC 7518 section 3.2).
@@ -33,6 +33,9 @@ pub enum KeyringFault {
     /// A secret is too short to be safe.
     #[error("holds a secret of less than 32 bytes: the one of kid {0:?}")]
     TooShort(String),
+    /// Nothing can be signed with a secret.
+    #[error("holds a secret that cannot be used as a key: the one of kid {0:?}")]
+    Unusable(String),
     /// Two keys have the same name.
     #[error("names kid {0:?} twice")]
     Twice(String),
@@ -64,8 +67,7 @@ impl Keyring {
         if !path.exists() {
             let mut secret = [0_u8; 32];
             rand::rng().fill_bytes(&mut secret);
-            let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            create_private(path, &format!("k1:{secret}\n")).map_err(|e| told("cannot be made", &e))?;
+            create_private(path, &format!("k1:{}\n", hex(&secret))).map_err(|e| told("cannot be made", &e))?;
         }
         let text = secret::read_file(path).map_err(|e| told("cannot be read", &e))?;
         Self::parse(&text).map_err(|e| told("is wrong", &e))
@@ -103,8 +105,8 @@ pub(super) struct Key {
 impl Key {
     fn new(kid: &str, secret: &[u8]) -> Result<Self, KeyringFault> {
         let signs = EncodingKey::from_secret(secret);
-        let derived =
-            jsonwebtoken::crypto::sign(SEAL_LABEL, &signs, Algorithm::HS256).map_err(|_| KeyringFault::Form)?;
+        let derived = jsonwebtoken::crypto::sign(SEAL_LABEL, &signs, Algorithm::HS256)
+            .map_err(|_| KeyringFault::Unusable(kid.to_owned()))?;
         Ok(Self {
             kid: kid.to_owned(),
             signs,

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::exchange::ClientAuth;
 use super::flow::Flow;
 use super::{Client, Person, SignInError, SignInFailure, below, email};
+use crate::auth::hex;
 use crate::metrics::Endpoint;
 
 /// The version of the Graph API. When Facebook retires it, it answers as the next one.
@@ -71,7 +72,7 @@ fn proof(token: &str, secret: &str) -> Result<String, SignInError> {
     let key = EncodingKey::from_secret(secret.as_bytes());
     let signed = jsonwebtoken::crypto::sign(token.as_bytes(), &key, Algorithm::HS256).map_err(|_| failed(()))?;
     let bytes = URL_SAFE_NO_PAD.decode(signed).map_err(|_| failed(()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
 }
 
 #[cfg(test)]
