@@ -64,9 +64,9 @@ pub struct HttpConfig {
     pub idle_timeout: Duration,
     /// Open connections on the API.
     pub max_connections: usize,
-    /// Unready but serving.
+    /// Unready but serving, after the signal to stop.
     pub drain_delay: Duration,
-    /// Finishing what is under way.
+    /// Then: how long what is under way may take to finish.
     pub drain_timeout: Duration,
     /// Origins whose pages may call the API.
     pub cors_origins: Vec<String>,
@@ -81,7 +81,7 @@ pub struct StoreConfig {
     pub timeout: Duration,
     /// What operations on counters do.
     pub rules: Rules,
-    /// Calls that may wait for the store.
+    /// Calls that may wait for the store; beyond it they are refused.
     pub max_queue: usize,
 }
 

@@ -15,8 +15,8 @@ use tracing::Span;
 use crate::metrics::{self, Overload};
 use crate::store::PasswordHash;
 
-/// Hashes that may wait for a place.
-const MAX_WAITING: u32 = 64;
+/// Hashes that may be pending: those that wait for a place, and those that have one.
+const MAX_PENDING: u32 = 64;
 
 /// Verified where there is no user, so that an unknown address takes as long as a wrong password. Nothing hashes to it.
 const NOBODY: &str =
@@ -29,7 +29,7 @@ const GIVEN_BACK_AT_ONCE: usize = 33 * 1024 * 1024;
 /// Why a password was not hashed or verified.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HashError {
-    /// Too many wait already, or the deadline came before a place was free.
+    /// Too many are pending already, or the deadline came before a place was free.
     #[error("too many passwords wait to be hashed")]
     Overloaded,
     /// The hash function failed.
@@ -41,7 +41,7 @@ pub enum HashError {
 #[derive(Debug)]
 pub struct Passwords {
     places: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    pending: Arc<Semaphore>,
 }
 
 impl Passwords {
@@ -50,7 +50,7 @@ impl Passwords {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             places: Arc::new(Semaphore::new((cores / 2).max(1))),
-            waiting: Arc::new(Semaphore::new(MAX_WAITING as usize)),
+            pending: Arc::new(Semaphore::new(MAX_PENDING as usize)),
         }
     }
 
@@ -86,14 +86,14 @@ impl Passwords {
             metrics::overloaded(Overload::Password);
             HashError::Overloaded
         };
-        let pending = metrics::password_hash_pending();
-        let waiting = self.waiting.clone().try_acquire_owned().map_err(|_| overloaded())?;
+        let counted = metrics::password_hash_pending();
+        let pending = self.pending.clone().try_acquire_owned().map_err(|_| overloaded())?;
         let place = tokio::time::timeout_at(deadline.into(), self.places.clone().acquire_owned()).await;
         let place = place.ok().and_then(Result::ok).ok_or_else(overloaded)?;
         let span = Span::current();
         tokio::task::spawn_blocking(move || {
             // The place is taken until the work is done, also where its caller has gone away meanwhile.
-            let _held = (pending, waiting, place);
+            let _held = (counted, pending, place);
             span.in_scope(|| {
                 let started = Instant::now();
                 let result = work();
@@ -189,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_storm_is_refused_beyond_the_bound() {
         let passwords = Passwords::new();
-        let _all = passwords.waiting.acquire_many(MAX_WAITING).await.unwrap();
+        let _all = passwords.pending.acquire_many(MAX_PENDING).await.unwrap();
         assert_eq!(passwords.hash("x".into(), soon()).await.unwrap_err(), HashError::Overloaded);
     }
 

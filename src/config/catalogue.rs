@@ -56,13 +56,13 @@ settings! {
     STORE_TIMEOUT = "COUNTER_STORE_TIMEOUT", "5s", false,
         "Deadline of one store operation, retries included: 100ms to 5m.";
     MAX_QUEUE = "COUNTER_MAX_QUEUE", "10000", false,
-        "Calls that may wait for the store; beyond it they are refused with 503 `overloaded`.";
+        "Calls that may wait for the store, 1 to 1,000,000; beyond it they are refused with 503 `overloaded`.";
     READ_CONCERN = "COUNTER_READ_CONCERN", "linearizable", false,
         "Read concern of `current` on MongoDB: `linearizable`, or `majority`, which is faster and may show an older value during a failover.";
     RATE_LIMIT = "COUNTER_RATE_LIMIT", "off", false,
-        "Limit for each token, on each replica, for example `200/s`; bursts of the same size. `off` for none.";
+        "Limit for each token, on each replica: 1 to 1,000,000 a second, minute or hour, for example `200/s`; bursts of the same size. `off` for none.";
     AUTH_RATE_LIMIT = "COUNTER_AUTH_RATE_LIMIT", "10/m", false,
-        "Limit of register, login, sign-in through a provider and deletion of an account, together, for each client address (an IPv6 client is its /64), on each replica. A sign-in through a provider counts twice: when the person comes back, and when the code is redeemed, each time that it is. `off` for load tests.";
+        "Limit, written in the same way, of register, login, sign-in through a provider and deletion of an account, together, for each client address (an IPv6 client is its /64), on each replica. A sign-in through a provider counts twice: when the person comes back, and when the code is redeemed, each time that it is. `off` for load tests.";
     TRUSTED_PROXIES = "COUNTER_TRUSTED_PROXIES", "", false,
         "CIDRs, separated by commas, of proxies whose `X-Forwarded-For` (or else `Forwarded`) is believed.";
     CORS_ORIGINS = "COUNTER_CORS_ORIGINS", "", false,
@@ -72,16 +72,16 @@ settings! {
     OAUTH_TIMEOUT = "COUNTER_OAUTH_TIMEOUT", "5s", false,
         "Deadline of one call to a provider of sign-ins: 100ms to 30s.";
     MAX_CONNECTIONS = "COUNTER_MAX_CONNECTIONS", "10000", false,
-        "Open connections on the API; beyond it new ones wait to be accepted.";
+        "Open connections on the API, 1 to 1,000,000; beyond it new ones wait to be accepted.";
     HEADER_TIMEOUT = "COUNTER_HEADER_TIMEOUT", "10s", false,
-        "Deadline of a connection's first request head.";
-    BODY_TIMEOUT = "COUNTER_BODY_TIMEOUT", "10s", false, "Deadline of a request's body.";
+        "Deadline of a connection's first request head: 100ms to 5m.";
+    BODY_TIMEOUT = "COUNTER_BODY_TIMEOUT", "10s", false, "Deadline of a request's body: 100ms to 5m.";
     IDLE_TIMEOUT = "COUNTER_IDLE_TIMEOUT", "75s", false,
-        "A connection without a request for so long is closed. Keep it above the idle time of the load balancer.";
+        "A connection without a request for so long, 1s to 1h, is closed. Keep it above the idle time of the load balancer.";
     DRAIN_DELAY = "COUNTER_DRAIN_DELAY", "5s", false,
-        "After SIGTERM: unready but still serving, so that load balancers notice.";
+        "After SIGTERM: unready but still serving, so that load balancers notice, for 0s to 5m.";
     DRAIN_TIMEOUT = "COUNTER_DRAIN_TIMEOUT", "25s", false,
-        "Then: how long requests under way may take to finish.";
+        "Then: how long requests under way may take to finish, 0s to 10m.";
     MONGODB_COMMENT = "COUNTER_MONGODB_COMMENT", "on", false,
         "Whether sampled MongoDB commands bear their `traceparent` as a comment: `on` or `off`.";
     METRICS = "COUNTER_METRICS", "on", false,

@@ -14,7 +14,7 @@ use crate::domain::CounterValue;
 /// So many in each period, with bursts of the same size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// How many.
+    /// How many: 1 to 1,000,000.
     pub count: NonZeroU32,
     /// In which time.
     pub period: Duration,
@@ -86,7 +86,7 @@ pub(super) fn rate(text: &str) -> Result<Option<Rate>, String> {
         let count: NonZeroU32 = count.parse().ok()?;
         (count.get() <= 1_000_000).then_some(Rate { count, period: Duration::from_secs(period) })
     });
-    parsed.map(Some).ok_or_else(|| "must be a rate such as 10/s, 10/m or 10/h, or off".to_owned())
+    parsed.map(Some).ok_or_else(|| "must be a rate such as 10/s, 10/m or 10/h, of 1 to 1000000, or off".to_owned())
 }
 
 /// Values separated by commas; an empty text is an empty list.

@@ -42,7 +42,7 @@ macro_rules! codes {
 
 codes! {
     MalformedBody = "malformed_body" 400, "The body cannot be read",
-        "The body is no JSON (or form) at all: a syntax error, text after the end, nothing, or JSON that Content-Type calls a form.";
+        "The body is no JSON object (or form): a syntax error, a bad escape, text after the end, nothing, or JSON that Content-Type calls a form. Or it broke off, or has more than 32 fields.";
     MalformedQuery = "malformed_query" 400, "The query string cannot be read",
         "A parameter is unknown or repeated, or its encoding is broken.";
     ConflictingTokens = "conflicting_tokens" 400, "Two different tokens",
@@ -80,7 +80,7 @@ codes! {
     LastSignInMethod = "last_sign_in_method" 409, "Nothing else would be left to sign in with",
         "The account has no password and no other provider. Delete the account instead.";
     PreconditionFailed = "precondition_failed" 412, "The counter has changed",
-        "`If-Match` names another version. Read the counter and decide anew.";
+        "`If-Match` names another version, or is `*` where there is no counter. Read the counter and decide anew.";
     BodyTooLarge = "body_too_large" 413, "The body is too large",
         "A body has at most 16 KiB.";
     UnsupportedMediaType = "unsupported_media_type" 415, "The body's media type is not supported",

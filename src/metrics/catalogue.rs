@@ -140,7 +140,7 @@ catalogue! {
         "Seconds that a call waited for its commit to begin.",
         "Near the request timeout: scale the database, or spread the load over more counters.";
     UNKNOWN_OUTCOMES = "counter_api_unknown_outcomes_total" Kind::Counter, ["db_system_name"],
-        "Calls that were answered outcome_unknown: a number may be skipped.",
+        "Calls on counters that were answered outcome_unknown: a number may be skipped.",
         "Expected in small numbers at an election; otherwise look at the store's errors. Clients should send an Idempotency-Key.";
     REPLAYS = "counter_api_idempotent_replays_total" Kind::Counter, [],
         "Answers given again to a repeated Idempotency-Key.",

@@ -53,7 +53,7 @@ pub fn idempotent_replay() {
     counter!(REPLAYS.name).increment(1);
 }
 
-/// Counts a call that was answered `outcome_unknown`.
+/// Counts a call on a counter that was answered `outcome_unknown`.
 pub fn unknown_outcome(system: &'static str) {
     counter!(UNKNOWN_OUTCOMES.name, "db_system_name" => system).increment(1);
 }
