@@ -225,8 +225,8 @@ impl Provider {
         let fits = match (&self.kind, callback.iss) {
             (Kind::OpenId(openid), iss) => openid.is_issuer(&self.client, iss).await?,
             (_, None) => true,
-            (Kind::GitHub(github), Some(iss)) => github.is_issuer(iss),
-            (Kind::Facebook(facebook), Some(iss)) => facebook.is_issuer(iss),
+            (Kind::GitHub(_), Some(iss)) => GitHub::is_issuer(&self.client.issuer, iss),
+            (Kind::Facebook(_), Some(iss)) => iss == self.client.issuer,
         };
         if fits { Ok(()) } else { Err(SignInError::new(SignInFailure::FlowMismatch, "another issuer has answered")) }
     }

@@ -107,8 +107,12 @@ impl<T: Clone> Remembered<T> {
 
 impl Discovery {
     pub(super) fn new(issuer: &str) -> Self {
-        let (metadata, keys, asking_for_keys) = Default::default();
-        Self { issuer: issuer.to_owned(), metadata, keys, asking_for_keys }
+        Self {
+            issuer: issuer.to_owned(),
+            metadata: Mutex::default(),
+            keys: sync::Mutex::default(),
+            asking_for_keys: Mutex::default(),
+        }
     }
 
     pub(super) fn issuer(&self) -> &str {

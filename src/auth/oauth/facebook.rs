@@ -20,7 +20,6 @@ const SITE: &str = "https://www.facebook.com";
 const GRAPH: &str = "https://graph.facebook.com";
 
 pub(super) struct Facebook {
-    site: String,
     dialog: Url,
     token: Url,
     me: Url,
@@ -33,24 +32,19 @@ struct User {
 }
 
 impl Facebook {
+    /// Of the site with this address, which does not end in a slash.
     pub(super) fn new(site: &str) -> Result<Self, String> {
-        let site = site.trim_end_matches('/');
         // Elsewhere there is one address for both.
         let graph = if site == SITE { GRAPH } else { site };
         Ok(Self {
             dialog: below(site, &format!("{VERSION}/dialog/oauth"))?,
             token: below(graph, &format!("{VERSION}/oauth/access_token"))?,
             me: below(graph, &format!("{VERSION}/me"))?,
-            site: site.to_owned(),
         })
     }
 
     pub(super) fn authorization_endpoint(&self) -> Url {
         self.dialog.clone()
-    }
-
-    pub(super) fn is_issuer(&self, iss: &str) -> bool {
-        iss == self.site
     }
 
     pub(super) async fn person(&self, client: &Client, flow: &Flow, code: &str) -> Result<Person, SignInError> {
