@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_wait_for_a_place_is_part_of_the_deadline() {
-        const TIMEOUT: Duration = Duration::from_secs(4);
+        const TIMEOUT: Duration = Duration::from_secs(10);
         // Whoever connects is never answered.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = Url::parse(&format!("http://{}/", silent.local_addr().unwrap())).unwrap();
