@@ -10,8 +10,8 @@
 //! only the store knows how it ends. One atomic flag decides between the two.
 //!
 //! A batch that keeps conflicting with another replica's is split, and its halves go on by themselves, down to single
-//! counters: those that nobody else wants are done at once, and one that is wanted everywhere holds up none of them. So many parts
-//! are under way at a time and no more: beyond that, one follows the other.
+//! counters: those that nobody else wants are done at once, and one that is wanted everywhere holds up none of them, as
+//! long as no more than eight parts are split off; beyond that, one follows the other, and waits for it.
 //!
 //! There is no state for a counter that nobody is calling.
 

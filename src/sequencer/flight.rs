@@ -1,5 +1,6 @@
 //! Flights: how a batch gathers the calls that wait, goes to the store, and comes back with their answers.
 
+use std::iter::repeat;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,6 +94,11 @@ impl Part {
         self.callers.iter().map(Vec::len).sum()
     }
 
+    /// Have all of its callers gone away?
+    fn is_forsaken(&self) -> bool {
+        self.callers.iter().flatten().all(|caller| caller.answer.is_closed())
+    }
+
     /// Takes the counters from `at` on into a part of their own.
     fn split_off(&mut self, at: usize) -> Self {
         let batch = Batch { groups: self.batch.groups.split_off(at), ..self.batch };
@@ -131,11 +137,20 @@ impl Flight {
         Some(Self { shared: self.shared.clone(), kind, counters: self.counters.drain(counters).collect() })
     }
 
-    /// Frees the first counters while the others are still to come.
-    fn free(&mut self, first: usize) {
+    /// Turns from a part with so many counters to the next one that somebody waits for, if there is any.
+    fn turn_to(&mut self, mut done: usize, later: &mut Vec<Part>) -> Option<Part> {
+        let next = loop {
+            let mut next = later.pop()?;
+            if !next.is_forsaken() {
+                next.batch.now = Timestamp::now();
+                break next;
+            }
+            done += next.counters();
+        };
         let mut queue = self.shared.lock();
-        queue.free(self.counters.drain(..first).collect());
+        queue.free(self.counters.drain(..done).collect());
         self.shared.dispatch(queue);
+        Some(next)
     }
 }
 
@@ -156,13 +171,27 @@ async fn fly(mut flight: Flight, mut part: Part) {
     let mut later = Vec::new();
     loop {
         let (result, outcome) = commit(&mut flight, &mut part, &mut later).await;
-        // The counters are free before their callers hear of it: whoever calls again at once is not held up.
-        let Some(next) = later.pop() else {
-            drop(flight);
-            return tell(part, result, outcome);
+        // What waits was never sent, and would be answered no better, after its callers have gone: nothing of it is taken.
+        let unsent = match &result {
+            Err(StoreError::Unavailable(cause) | StoreError::OutcomeUnknown(cause)) => {
+                Some((std::mem::take(&mut later), StoreError::Unavailable(cause.clone())))
+            }
+            _ => None,
         };
-        flight.free(part.counters());
-        tell(std::mem::replace(&mut part, next), result, outcome);
+        let next = flight.turn_to(part.counters(), &mut later);
+        let ended = match next {
+            Some(next) => std::mem::replace(&mut part, next),
+            None => {
+                // The counters are free before their callers hear of it: whoever calls again at once is not held up.
+                drop(flight);
+                tell(part, result, outcome);
+                for (part, error) in unsent.into_iter().flat_map(|(parts, error)| parts.into_iter().zip(repeat(error))) {
+                    tell(part, Err(error), CommitOutcome::Refused);
+                }
+                return;
+            }
+        };
+        tell(ended, result, outcome);
     }
 }
 
@@ -210,9 +239,13 @@ fn tell(part: Part, result: Answers, outcome: CommitOutcome) {
         }
         Err(error) => {
             tracing::warn!(%error, calls = part.calls(), outcome = outcome.as_str(), "a commit failed");
+            // Whose key it is, the store does not say: it is known where there is but one.
+            let one_key = part.callers.iter().flatten().filter(|caller| caller.keyed).count() == 1;
             for caller in part.callers.into_iter().flatten() {
                 let error = match &error {
-                    StoreError::Conflict(cause) if caller.keyed && cause.kind == ErrorType::KeyConflict => {
+                    StoreError::Conflict(cause)
+                        if caller.keyed && one_key && cause.kind == ErrorType::KeyConflict =>
+                    {
                         CallError::KeyInFlight
                     }
                     error => error.clone().into(),

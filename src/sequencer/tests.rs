@@ -104,7 +104,7 @@ async fn a_batch_that_conflicts_is_split_and_holds_up_none_but_the_counter_that_
 
 #[tokio::test]
 async fn however_far_a_batch_is_split_few_of_its_parts_are_under_way_at_once() {
-    let store = Held::divisive();
+    let store = Held::divisive(None);
     let sequencer = sequencer(&store, 1_000);
     let calls: Vec<_> = (0..64).map(|_| spawn(&sequencer, &counter(), take(), after(60_000))).collect();
     until(|| !store.batches.lock().unwrap().is_empty()).await;
@@ -125,6 +125,34 @@ async fn however_far_a_batch_is_split_few_of_its_parts_are_under_way_at_once() {
     assert_eq!(store.batches.lock().unwrap().len(), 64 + 63, "each part was tried once");
     until(|| sequencer.shared.lock().is_idle()).await;
     assert_eq!(sequencer.shared.lock().counters(), 0);
+}
+
+#[tokio::test]
+async fn parts_that_were_never_sent_are_refused_where_the_store_does_not_answer() {
+    for error in [StoreError::Unavailable(Cause::timeout()), StoreError::OutcomeUnknown(Cause::timeout())] {
+        let store = Held::divisive(Some(error.clone()));
+        let sequencer = sequencer(&store, 1_000);
+        let calls: Vec<_> = (0..64).map(|_| spawn(&sequencer, &counter(), take(), after(60_000))).collect();
+        until(|| !store.batches.lock().unwrap().is_empty()).await;
+        store.gate.add_permits(1_000);
+        let (mut same, mut refused) = (0, 0);
+        for call in calls {
+            match call.await.unwrap() {
+                Err(CallError::Store(told)) if told == error => same += 1,
+                Err(CallError::Store(StoreError::Unavailable(_))) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        let sent = store.batches.lock().unwrap().iter().filter(|calls| **calls == 1).count();
+        assert!(sent < 64, "every part was sent");
+        assert_eq!(same + refused, 64);
+        // Nobody is told that the outcome is unknown of what was not sent.
+        if matches!(error, StoreError::OutcomeUnknown(_)) {
+            assert_eq!((same, refused), (sent, 64 - sent));
+        }
+        until(|| sequencer.shared.lock().is_idle()).await;
+        assert_eq!(sequencer.shared.lock().counters(), 0);
+    }
 }
 
 #[tokio::test]

@@ -62,8 +62,9 @@ impl Held {
         Arc::new(Self { contested: Some(counter.clone()), ..Self::default() })
     }
 
-    pub(crate) fn divisive() -> Arc<Self> {
-        Arc::new(Self { divisive: true, ..Self::default() })
+    /// Every commit of several counters conflicts, and one of a single counter fails like this, if it fails.
+    pub(crate) fn divisive(fail: Option<StoreError>) -> Arc<Self> {
+        Arc::new(Self { divisive: true, fail, ..Self::default() })
     }
 }
 
@@ -83,12 +84,12 @@ impl Store for Held {
         self.most_under_way.fetch_max(under_way, Ordering::AcqRel);
         self.gate.acquire().await.unwrap().forget();
         self.under_way.fetch_sub(1, Ordering::AcqRel);
-        if let Some(error) = &self.fail {
-            return Err(error.clone());
-        }
         let is_contested = batch.groups.iter().any(|group| Some(&group.counter) == self.contested.as_ref());
         if is_contested || (self.divisive && batch.groups.len() > 1) {
             return Err(StoreError::Conflict(Cause::new(ErrorType::Conflict, "another writer")));
+        }
+        if let Some(error) = &self.fail {
+            return Err(error.clone());
         }
         let mut counters = self.counters.lock().unwrap();
         let users = batch.groups.iter().map(|group| (group.counter.user, 0)).collect();
