@@ -184,7 +184,11 @@ impl Telemetry {
 
 async fn flush(what: &'static str, timeout: Duration, shutdown: impl FnOnce() -> OTelSdkResult + Send + 'static) {
     let flushed = tokio::task::spawn_blocking(shutdown);
-    if let Ok(Ok(Err(error))) = tokio::time::timeout(timeout + Duration::from_secs(1), flushed).await {
-        tracing::warn!(%error, what, "the last of what leaves by OTLP was not exported");
-    }
+    let error = match tokio::time::timeout(timeout + Duration::from_secs(1), flushed).await {
+        Ok(Ok(Ok(()))) => return,
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(elapsed) => elapsed.to_string(),
+    };
+    tracing::warn!(error, what, "the last of what leaves by OTLP was not exported");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use moka::Entry;
 use moka::future::Cache;
 
 use super::token::{Claims, Tokens};
@@ -57,30 +58,30 @@ impl Sessions {
 
     async fn checked(&self, token: &str) -> Result<Claims, ApiError> {
         let claims = self.tokens.verify(token).map_err(ApiError::new)?;
-        let mut generation = self.generation(claims.sub).await?;
-        if generation.is_some_and(|known| known < claims.generation) {
+        let mut known = self.known(claims.sub).await?;
+        if known.generation.is_some_and(|generation| generation < claims.generation) {
             // The token is newer than what we remember: its user logged out and in again on another replica.
-            self.forget(claims.sub).await;
-            generation = self.generation(claims.sub).await?;
+            self.memory.forget(claims.sub, known.asked).await;
+            known = self.known(claims.sub).await?;
         }
-        if generation == Some(claims.generation) { Ok(claims) } else { Err(ApiError::new(Code::TokenRevoked)) }
+        if known.generation == Some(claims.generation) { Ok(claims) } else { Err(ApiError::new(Code::TokenRevoked)) }
     }
 
-    async fn generation(&self, user: UserId) -> Result<Option<u64>, ApiError> {
+    async fn known(&self, user: UserId) -> Result<Known, ApiError> {
         let read = || async { Ok(self.store.user(user).await?.map(|user| user.token_generation)) };
-        Ok(self.memory.generation(user, read).await?)
+        Ok(self.memory.known(user, read).await?)
     }
 
     /// Forgets what is remembered of a user: it has just changed.
     pub async fn forget(&self, user: UserId) {
-        self.memory.forget(user).await;
+        self.memory.forget(user, Instant::now()).await;
     }
 }
 
 /// What the store said of users, for as long as it is believed.
 struct Memory {
     known: Cache<UserId, Known>,
-    /// When users were forgotten: what the store was asked before does not count.
+    /// Until when users were forgotten: what the store was asked by then does not count.
     forgotten: Cache<UserId, Instant>,
 }
 
@@ -95,7 +96,7 @@ impl Default for Memory {
 
 impl Memory {
     /// Callers of one user that arrive together share one read.
-    async fn generation<R>(&self, user: UserId, read: impl Fn() -> R) -> Result<Option<u64>, StoreError>
+    async fn known<R>(&self, user: UserId, read: impl Fn() -> R) -> Result<Known, StoreError>
     where
         R: Future<Output = Result<Option<u64>, StoreError>>,
     {
@@ -110,14 +111,18 @@ impl Memory {
             let known = self.known.try_get_with(user, load).await.map_err(Arc::<StoreError>::unwrap_or_clone)?;
             // The cache does not stop a read that is under way when its user is forgotten, and keeps what it says.
             if self.forgotten.get(&user).await.is_none_or(|forgotten| known.asked > forgotten) {
-                return Ok(known.generation);
+                return Ok(known);
             }
             self.known.invalidate(&user).await;
         }
     }
 
-    async fn forget(&self, user: UserId) {
-        self.forgotten.insert(user, Instant::now()).await;
+    /// Forgets what the store was asked of a user until then.
+    async fn forget(&self, user: UserId, until: Instant) {
+        let latest = |entry: Option<Entry<UserId, Instant>>| {
+            std::future::ready(entry.map_or(until, |entry| entry.into_value().max(until)))
+        };
+        self.forgotten.entry(user).and_upsert_with(latest).await;
         self.known.invalidate(&user).await;
     }
 }
@@ -148,15 +153,16 @@ mod tests {
                         Ok(Some(answered.await.unwrap()))
                     }
                 };
-                memory.generation(user, read).await
+                memory.known(user, read).await.map(|known| known.generation)
             }
         });
         has_begun.await.unwrap();
-        memory.forget(user).await;
+        memory.forget(user, Instant::now()).await;
         answer.send(0).unwrap();
         assert_eq!(reading.await.unwrap(), Ok(Some(1)), "the one that waited");
-        assert_eq!(memory.generation(user, || async { Ok(Some(1)) }).await, Ok(Some(1)), "who comes later");
+        let again = memory.known(user, || async { Ok(Some(1)) }).await;
+        assert_eq!(again.map(|known| known.generation), Ok(Some(1)), "who comes later");
         let unasked = || async { unreachable!("what was read after it is remembered") };
-        assert_eq!(memory.generation(user, unasked).await, Ok(Some(1)));
+        assert_eq!(memory.known(user, unasked).await.map(|known| known.generation), Ok(Some(1)));
     }
 }

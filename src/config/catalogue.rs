@@ -87,7 +87,7 @@ settings! {
     METRICS = "COUNTER_METRICS", "on", false,
         "Whether metrics are kept: `on` or `off`. `off` is for measuring what they cost.";
     LOG = "RUST_LOG", "info", false,
-        "What is logged, in the syntax of tracing-subscriber's EnvFilter, a level in each part, for example `info,counter_api=debug`. Other crates are never logged below `info`, for what they say there can hold secrets.";
+        "What is logged: levels, and levels of targets as `target=level`, separated by commas, for example `info,counter_api=debug`. Other crates are never logged below `info`, for what they say there can hold secrets.";
     LOG_FORMAT = "COUNTER_LOG_FORMAT", "auto", false, "`json`, `pretty`, or `auto`: pretty on a terminal.";
 }
 

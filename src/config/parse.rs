@@ -150,7 +150,8 @@ pub fn log_filter(text: &str) -> Result<EnvFilter, String> {
         let (target, level) = directive.rsplit_once('=').unwrap_or(("", directive));
         is_level(level.trim()) && !target.contains('=')
     };
-    let is_clear = text.split(',').all(|directive| says_a_level(directive.trim()));
+    let mut directives = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).peekable();
+    let is_clear = directives.peek().is_some() && directives.all(says_a_level);
     let filter = EnvFilter::try_new(text).ok().filter(|_| is_clear);
     filter.ok_or_else(|| "must be a filter such as info or info,counter_api=debug".to_owned())
 }

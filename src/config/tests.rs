@@ -103,6 +103,8 @@ fn a_log_filter_that_says_no_level_is_a_fault() {
         ("warn,counter_api::service=info", true),
         ("wanr", false),
         ("counter_api", false),
+        ("info,", true),
+        (",", false),
         ("info,counter_api=", false),
         ("a=b=c", false),
     ] {

@@ -94,7 +94,7 @@ codes! {
     Internal = "internal" 500, "Something is wrong on our side",
         "A bug. Report it with the `trace_id`.";
     StoreUnavailable = "store_unavailable" 503, "The database does not answer",
-        "Nothing was done. Repeat after `Retry-After`.";
+        "Nothing was done by this attempt: the database does not answer, or others write the same counter all the time. An earlier attempt with the same `Idempotency-Key` may still count. Repeat after `Retry-After`.";
     Overloaded = "overloaded" 503, "Too many calls are waiting",
         "Nothing was done. Repeat after `Retry-After`.";
     Draining = "draining" 503, "This replica is stopping",

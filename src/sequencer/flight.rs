@@ -185,7 +185,8 @@ async fn fly(mut flight: Flight, mut part: Part) {
                 // The counters are free before their callers hear of it: whoever calls again at once is not held up.
                 drop(flight);
                 tell(part, result, outcome);
-                for (part, error) in unsent.into_iter().flat_map(|(parts, error)| parts.into_iter().zip(repeat(error))) {
+                for (part, error) in unsent.into_iter().flat_map(|(parts, error)| parts.into_iter().zip(repeat(error)))
+                {
                     tell(part, Err(error), CommitOutcome::Refused);
                 }
                 return;
@@ -243,9 +244,7 @@ fn tell(part: Part, result: Answers, outcome: CommitOutcome) {
             let one_key = part.callers.iter().flatten().filter(|caller| caller.keyed).count() == 1;
             for caller in part.callers.into_iter().flatten() {
                 let error = match &error {
-                    StoreError::Conflict(cause)
-                        if caller.keyed && one_key && cause.kind == ErrorType::KeyConflict =>
-                    {
+                    StoreError::Conflict(cause) if caller.keyed && one_key && cause.kind == ErrorType::KeyConflict => {
                         CallError::KeyInFlight
                     }
                     error => error.clone().into(),

