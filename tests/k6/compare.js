@@ -11,6 +11,7 @@ import { run } from './runtime/run.js';
 import { Cluster } from './support/cluster.js';
 import { ROOT, directory } from './support/processes.js';
 
+const GO = join(ROOT, '.tools/go/bin/go');
 const VEGETA = join(ROOT, '.tools/bin/vegeta');
 /** Calls a second: that of `load`, unless RATE says otherwise. */
 const RATE = Number(process.env.RATE || /number\('RATE', (\d+)\)/.exec(readFileSync(join(ROOT, 'loadtest/load.js'), 'utf8'))?.[1]);
@@ -211,7 +212,7 @@ const policy = Number(readFileSync('/proc/self/stat', 'utf8').split(') ')[1].spl
 const line = ({ round, route, ours, theirs }) =>
   `| ${round} | ${route} | ${cells(ours)} | ${cells(theirs)} | ${cells(ours.map((value, index) => value / theirs[index]))} |`;
 const commit = execFileSync('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim();
-const version = execFileSync('go', ['version', '-m', VEGETA], { encoding: 'utf8' }).match(/vegeta\/v12\s+(v\S+)/)?.[1];
+const version = execFileSync(GO, ['version', '-m', VEGETA], { encoding: 'utf8' }).match(/vegeta\/v12\s+(v\S+)/)?.[1];
 const text = `# Latencies of the open loop, by two generators
 
 <!-- Written by \`make loadtest-compare\`. -->
