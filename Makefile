@@ -1,5 +1,5 @@
-# Targets are listed by `make help`. Everything that is installed goes to .tools/, which git ignores; nothing else on the
-# machine is touched. CONTRIBUTING.md names what must be there.
+# Targets are listed by `make help`. Everything that is installed goes to .tools/, or to node_modules/ beside a lock file, and git ignores
+# both; nothing else is touched but the caches of cargo, Go, npm and pip. CONTRIBUTING.md names what must be there.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What scripts/install-* have in common; they source it. What they install goes into .tools/, or where a lock file of npm is, and git
-# ignores both. Nothing else on the machine is touched, and root is not needed.
+# ignores both. Nothing else is touched but the caches of Go, npm and pip, and root is not needed.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/.tools
