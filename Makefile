@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Whatever -j says: while `make mutants` runs, target/debug/counter-api is a faulty binary, which other targets would test; and they measure.
+.NOTPARALLEL:
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference licences deny sbom reproducible clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
 .PHONY: page page-picture postman manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools

@@ -5,6 +5,13 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 tools=$root/.tools
 
+# One at a time: of two makes, one would remove what the other is making. The script is run anew by `flock`, which lets go when the script
+# ends, whatever that leaves running (--close). Scripts that it calls go on under its lock.
+if [[ -z ${INSTALLING:-} ]]; then
+    mkdir -p "$tools"
+    INSTALLING=1 exec flock --close "$tools/.lock" "$0" "$@"
+fi
+
 # What whoever installs it by himself may do instead; `fail` says it too.
 instead=''
 
