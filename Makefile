@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Whatever -j says: while `make mutants` runs, target/debug/counter-api is a faulty binary, which other targets would test; and they measure.
 .NOTPARALLEL:
+# So that the tests leave nothing in the tree.
+export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference licences deny sbom reproducible clean
 .PHONY: monitoring nagios runbooks collector collector-configs dashboards dashboards-json dashboards-check dashboards-strict
 .PHONY: page page-picture postman manifests verify loadtest loadtest-types loadtest-quick loadtest-test loadtest-compare drill drill-short drill-tools
@@ -93,7 +95,7 @@ collector: ## Run those configurations on a real collector between the service a
 	scripts/install-collector-tests
 	scripts/install-otel-collector
 	cargo build --locked --release
-	cd tests/collector && ../../.tools/collector/venv/bin/python -B -m unittest --verbose
+	cd tests/collector && ../../.tools/collector/venv/bin/python -m unittest --verbose
 
 nagios: ## Nagios, the blackbox exporter and PagerDuty's notifications against the real service (a minute)
 	scripts/install-mongod
@@ -101,7 +103,7 @@ nagios: ## Nagios, the blackbox exporter and PagerDuty's notifications against t
 	scripts/install-prometheus
 	scripts/install-nagios
 	$(build)
-	@cd tests/monitoring; printf '%s\n' test_*.py | xargs -P 4 -n 1 python3 -B -m unittest
+	@cd tests/monitoring; printf '%s\n' test_*.py | xargs -P 4 -n 1 python3 -m unittest
 
 runbooks: ## Run every query and command of the runbooks (2 minutes)
 	scripts/install-mongod
@@ -145,10 +147,10 @@ verify: dashboards-strict dashboards collector runbooks deny ## Check what takes
 	.tools/prometheus/bin/python scripts/mutate-rules
 
 drill: drill-tools ## Set the service on fire, one fault after the other, and see who is called (an hour and a half; DRILL=--outage, DRILL='--only slow')
-	.tools/drill/bin/python -B tests/drill/drill.py $(or $(DRILL),--results tests/drill/RESULTS.md)
+	.tools/drill/bin/python tests/drill/drill.py $(or $(DRILL),--results tests/drill/RESULTS.md)
 
 drill-short: drill-tools ## Two faults of the drill, one that wakes somebody and one that does not (3 minutes)
-	.tools/drill/bin/python -B tests/drill/drill.py --factor 30 --quiet 5 --only 'all replicas killed' certificate
+	.tools/drill/bin/python tests/drill/drill.py --factor 30 --quiet 5 --only 'all replicas killed' certificate
 
 drill-tools:
 	scripts/install-mongod
