@@ -123,8 +123,7 @@ is_of_module() {
 # Builds the program $1 of the Go module $2 of the version $3 from its package $4; nothing is done if it is there. It takes minutes. More
 # arguments go to `go build`. `make_work` comes first.
 #
-# The module is required by one of our own: `go install …@version` refuses modules that leave out versions of others, and asks for lists
-# that not every proxy has.
+# The module is required by one of our own: `go install …@version` refuses modules that leave out versions of others.
 install_go_program() {
     local program=$1 module=$2 version=$3 package=$4
     is_of_module "$program" "$module" "$version" && return
