@@ -65,7 +65,7 @@ describe('make loadtest', () => {
 
 describe('loadtest/kubernetes/run', () => {
   const kubectl = (/** @type {string} */ body = '') =>
-    program('kubectl', `if [[ $1 == kustomize ]]; then exec ${KUSTOMIZE} build "$2"; fi\n${body}`);
+    program('kubectl', `if [[ $1 == kustomize ]]; then exec '${KUSTOMIZE}' build "$2"; fi\n${body}`);
   const PATH = `${work.path}:${SYSTEM}`;
 
   for (const script of ['load', 'spike']) {
@@ -89,9 +89,9 @@ describe('loadtest/kubernetes/run', () => {
   it('applies, follows the log, and ends with k6’s exit code', () => {
     const calls = join(work.path, 'calls');
     kubectl(
-      `echo "$*" >>${calls}
+      `echo "$*" >>'${calls}'
 case "$*" in
-*"apply --filename -") cat >>${calls}.applied ;;
+*"apply --filename -") cat >>'${calls}.applied' ;;
 *"get pods"*jsonpath*) printf '0\\n99\\n' ;;
 *"get pods"*) echo pod/loadtest-1 ;;
 *logs*) echo 'spike: FAILED' ;;
