@@ -52,8 +52,9 @@ install_packages() {
 }
 
 need_node() {
-    type node npm >/dev/null 2>&1 || fail 'npm is needed, and Node 20 or newer'
-    (($(node --version | sed 's/^v\([0-9]*\).*/\1/') >= 20)) || fail "Node 20 or newer is needed; this is $(node --version)"
+    type node npm >/dev/null 2>&1 || fail 'npm is needed, and Node 20.19 or newer'
+    printf 'v20.19\n%s\n' "$(node --version)" | sort --check=quiet --version-sort ||
+        fail "Node 20.19 or newer is needed; this is $(node --version)"
 }
 
 # Installs what the lock file in the folder $1 pins, from whichever registry npm is set up for; nothing is done if that is there.
