@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # Whatever -j says: while `make mutants` runs, target/debug/counter-api is a faulty binary, which other targets would test; and they measure.
 .NOTPARALLEL:
+# Recipes look there for what cargo builds, whatever the machine's own settings say.
+export CARGO_TARGET_DIR := $(CURDIR)/target
 # So that the tests leave nothing in the tree.
 export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help run test tools fmt fmt-check lint unit integration mutants chaos failover-plot property bench reference licences deny sbom reproducible clean
@@ -18,6 +20,9 @@ TEST_THREADS ?= 4
 # which), so that `cargo build` alone would compile a third of them once more. Any test would do, and this one is small. It is no target,
 # for that would be made once, and `make mutants` may come in between and leave a faulty binary there.
 build := cargo build --locked --bins --test consistency
+
+# Builds a program of crates.io, in a folder of its own that is gone afterwards.
+install := env --unset=CARGO_TARGET_DIR cargo install --locked --root .tools
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -198,11 +203,11 @@ licences: ## Write THIRD-PARTY.txt, the licences of the crates in the binary (se
 	scripts/render-licences
 
 deny: ## Check licences, bans and sources of the dependencies (installs cargo-deny: minutes)
-	test -x .tools/bin/cargo-deny || cargo install --locked --root .tools --version 0.20.2 cargo-deny
+	test -x .tools/bin/cargo-deny || $(install) --version 0.20.2 cargo-deny
 	.tools/bin/cargo-deny --all-features check licenses bans sources
 
 sbom: ## Write target/sbom.json, a CycloneDX bill of what is in the binary (installs cargo-cyclonedx: minutes)
-	test -x .tools/bin/cargo-cyclonedx || cargo install --locked --root .tools --version 0.5.9 cargo-cyclonedx
+	test -x .tools/bin/cargo-cyclonedx || $(install) --version 0.5.9 cargo-cyclonedx
 	PATH="$$PWD/.tools/bin:$$PATH" scripts/write-sbom
 
 reproducible: ## Build the binary twice as the image does, in two folders, and see that it is the same (two release builds)
