@@ -109,7 +109,8 @@ write_command() {
     libraries=$(find "$2" -name 'lib*.so*' -printf '%h\n' | sort -u | paste -sd:)
     rm -f "$1"
     {
-        printf '#!/bin/sh\nexport'
+        # Not sh: what %q writes for letters beyond ASCII is bash's own.
+        printf '#!/bin/bash\nexport'
         printf ' %q' "LD_LIBRARY_PATH=$libraries" "${@:4}"
         printf '\nexec %q "$@"\n' "$3"
     } >"$1"
