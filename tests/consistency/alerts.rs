@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Used, alert_names, files, metric, ours, queries_of_rules, read, root, rules, shown, words};
+use super::metrics::{Used, alert_names, metric, ours, queries_of_rules, rules};
+use super::{files, read, root, shown, words};
 
 /// Where runbooks are, as alerts link to them.
 const RUNBOOKS: &str = "https://github.com/counter-api/counter-api/blob/main/monitoring/runbooks/";
