@@ -28,9 +28,28 @@ fn the_comparison_has_the_figures_of_the_benchmark() {
             faults.push(format!("the row of {name} ends with: {figures}"));
         }
     }
-    let prose = readme.split_whitespace().collect::<Vec<_>>().join(" ");
-    faults.extend(results.sentences().into_iter().filter(|sentence| !prose.contains(sentence)));
+    faults.extend(untold(results.sentences(), &readme));
     assert!(faults.is_empty(), "by loadtest/RESULTS.md, README.md must say\n{}", faults.join("\n"));
+}
+
+#[test]
+fn what_a_primary_carries_is_what_the_benchmark_has_measured() {
+    let (document, results) =
+        (read(&root().join("docs/high-availability.md")), read(&root().join("loadtest/RESULTS.md")));
+    let results = Results(results.lines().map(cells).collect());
+    let faults = untold(results.arithmetic(), &document);
+    assert!(
+        faults.is_empty(),
+        "by loadtest/RESULTS.md, docs/high-availability.md must say (and the line through the times, and the table of shards below them, \
+         follow from them)\n{}",
+        faults.join("\n")
+    );
+}
+
+/// The sentences that a document does not have, however its lines are broken.
+fn untold(sentences: impl IntoIterator<Item = String>, document: &str) -> Vec<String> {
+    let prose = document.split_whitespace().collect::<Vec<_>>().join(" ");
+    sentences.into_iter().filter(|sentence| !prose.contains(sentence)).collect()
 }
 
 /// The tables of loadtest/RESULTS.md, in which each row of calls begins with the subject, the case and the number of clients.
@@ -82,6 +101,42 @@ impl Results<'_> {
             format!("a single caller waits {:.1} ms longer", wait(service) - wait(driver)),
             format!("it does {} and {}.", keyed("hot, keyed"), keyed("10,000 counters, keyed")),
             format!("missed {missed} of its {} targets", missed + count("ok")),
+        ]
+    }
+
+    /// What is reckoned from the calls of 1,000 clients, and from how long a commit takes.
+    fn arithmetic(&self) -> [String; 5] {
+        let figure = |case: &str, clients: &str, title: &str| -> f64 {
+            self.figure("counter-api on MongoDB", case, clients, title).parse().unwrap()
+        };
+        let rounded = |number: f64, to: f64| thousands(format!("{:.0}", (number / to).round() * to).parse().unwrap());
+        let spread = "10,000 counters";
+        let rate = |case| rounded(figure(case, "1000", "calls/s"), 1_000.0);
+        let cpu = |case| figure(case, "1000", "database");
+        // Half of the CPU seconds for 10,000 calls.
+        let call = cpu(spread) / 2.0 / 10_000.0;
+        // Two commits are under way at a time, so each client's call is in every second one.
+        let commit = |clients: &str| clients.parse::<f64>().unwrap() / figure(spread, clients, "calls/s") * 1_000.0;
+        [
+            format!(
+                "with 1,000 clients {} calls a second on one counter and {} on 10,000 counters",
+                rate("hot"),
+                rate(spread)
+            ),
+            format!("the database needed {:.2} CPU seconds for 10,000 calls on 10,000 counters", cpu(spread)),
+            format!(
+                "that is {:.1} µs a call: by this arithmetic {} calls a second for each core of the primary, {} on 8 cores",
+                call * 1_000_000.0,
+                rounded(1.0 / call, 100.0),
+                rounded(8.0 / call, 1_000.0)
+            ),
+            format!("{:.2} CPU seconds for 10,000 calls is no limit", cpu("hot")),
+            format!(
+                "{:.1}, {:.1} and {:.1} ms for b = 32, 128 and 500 (64, 256 and 1,000 clients on 10,000 counters)",
+                commit("64"),
+                commit("256"),
+                commit("1000")
+            ),
         ]
     }
 }
