@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use counter_api::metrics::ErrorType;
+
 use super::metrics::alert_names;
 use super::{documents, read, root, shown, words};
 
@@ -126,6 +128,23 @@ fn every_call_is_described_for_people() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Whoever meets a word on a dashboard or in a log finds what it means.
+#[test]
+fn every_error_of_the_store_is_explained() {
+    let text = read(&root().join("monitoring/runbooks/README.md"));
+    let (_, section) = text.split_once("\n## What the database errors are called\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let mut told: Vec<_> = rows.flat_map(|(words, _)| words.split(['`', ',', ' ']).filter(|w| !w.is_empty())).collect();
+    let mut words: Vec<_> = ErrorType::ALL.iter().map(|kind| kind.as_str()).collect();
+    told.sort_unstable();
+    words.sort_unstable();
+    assert_eq!(
+        told, words,
+        "left: the table of monitoring/runbooks/README.md; right: ErrorType of src/metrics/labels.rs"
+    );
 }
 
 #[test]
