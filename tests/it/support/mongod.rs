@@ -4,20 +4,18 @@
 //! No server outlives the test process, however that ends: each is started with a parent-death signal.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what goes wrong here ends the test")]
 
-use std::fs::{self, File};
-use std::net::TcpListener;
+mod member;
+
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use mongodb::Client;
+use member::Member;
+pub(crate) use member::free_port;
 use mongodb::bson::{Document, doc};
-use mongodb::options::{ClientOptions, ServerAddress};
 
-use super::process::spawn_from_lasting_thread;
-use super::proxy::{Mode, Proxy};
+use super::proxy::Mode;
 
 const SET: &str = "rs0";
 /// How long servers may take to start or to elect a primary, on a busy machine.
@@ -31,13 +29,6 @@ pub(crate) struct ReplicaSet {
     replicated: bool,
 }
 
-struct Member {
-    port: u16,
-    proxy: Option<Proxy>,
-    dir: PathBuf,
-    process: Option<Child>,
-}
-
 impl ReplicaSet {
     /// Starts a set of so many members and waits until it has a primary and every other member is a secondary.
     pub(crate) async fn start(members: usize) -> Self {
@@ -47,9 +38,7 @@ impl ReplicaSet {
     /// The same with a proxy before each member, which passes everything for now.
     pub(crate) async fn start_behind_proxies(members: usize) -> Self {
         let mut set = Self::launch(members, true);
-        for member in &mut set.members {
-            member.proxy = Some(Proxy::before(member.port));
-        }
+        set.members.iter_mut().for_each(Member::hide);
         set.initiated().await
     }
 
@@ -64,7 +53,7 @@ impl ReplicaSet {
             "members": addresses,
             "settings": { "electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200, "heartbeatTimeoutSecs": 1 },
         };
-        let initiated = admin(set.members[0].port, doc! { "replSetInitiate": config }, PATIENCE).await;
+        let initiated = set.members[0].admin(doc! { "replSetInitiate": config }, PATIENCE).await;
         assert!(initiated.is_some(), "the replica set refused its configuration:\n{}", set.logs());
         set.wait_until_healthy().await;
         self
@@ -84,14 +73,10 @@ impl ReplicaSet {
             sweep();
         }
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mongod-{}-{number}", std::process::id()));
-        let members = (0..members)
-            .map(|i| Member { port: free_port(), proxy: None, dir: dir.join(i.to_string()), process: None })
-            .collect();
-        let mut set = Self { dir, members, replicated };
-        for i in 0..set.members.len() {
-            set.spawn(i);
-        }
-        set
+        let set = replicated.then_some(SET);
+        let mut members: Vec<_> = (0..members).map(|i| Member::new(dir.join(i.to_string()), set)).collect();
+        members.iter_mut().for_each(Member::spawn);
+        Self { dir, members, replicated }
     }
 
     /// A connection string that names every member.
@@ -103,12 +88,12 @@ impl ReplicaSet {
 
     /// Sets the mode of a member's proxy.
     pub(crate) fn set_proxy(&self, i: usize, mode: Mode) {
-        self.members[i].proxy.as_ref().expect("the set is behind proxies").set(mode);
+        self.members[i].proxy().set(mode);
     }
 
     /// Does a member's proxy hold a take back, and has the member answered it later?
     pub(crate) fn held_take(&self, i: usize) -> (bool, bool) {
-        self.members[i].proxy.as_ref().expect("the set is behind proxies").held()
+        self.members[i].proxy().held()
     }
 
     /// Which member is the primary now; waits until there is one.
@@ -116,7 +101,7 @@ impl ReplicaSet {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             for (i, member) in self.members.iter().enumerate() {
-                let hello = admin(member.port, doc! { "hello": 1 }, Duration::from_millis(500)).await;
+                let hello = member.admin(doc! { "hello": 1 }, Duration::from_millis(500)).await;
                 if hello.is_some_and(|hello| hello.get_bool("isWritablePrimary").unwrap_or(false)) {
                     return i;
                 }
@@ -129,14 +114,14 @@ impl ReplicaSet {
     /// Runs a command on the admin database of every member.
     pub(crate) async fn command_all(&self, command: Document) {
         for member in &self.members {
-            assert!(admin(member.port, command.clone(), PATIENCE).await.is_some(), "{command} was refused");
+            assert!(member.admin(command.clone(), PATIENCE).await.is_some(), "{command} was refused");
         }
     }
 
     /// Lines of the members' own logs that hold this text.
     pub(crate) fn log_lines(&self, text: &str) -> Vec<String> {
-        let logs = self.members.iter().map(|member| fs::read(member.dir.join("mongod.log")).unwrap_or_default());
-        let lines = logs.flat_map(|log| String::from_utf8_lossy(&log).lines().map(str::to_owned).collect::<Vec<_>>());
+        let logs = self.members.iter().map(Member::log);
+        let lines = logs.flat_map(|log| log.lines().map(str::to_owned).collect::<Vec<_>>());
         lines.filter(|line| line.contains(text)).collect()
     }
 
@@ -147,15 +132,13 @@ impl ReplicaSet {
 
     /// The process of a member, while it runs.
     pub(crate) fn pid(&self, i: usize) -> Option<u32> {
-        self.members[i].process.as_ref().map(Child::id)
+        self.members[i].pid()
     }
 
     /// Ends a member in good order and waits until it has.
     pub(crate) fn stop_member(&mut self, i: usize) {
-        self.signal(i, "TERM");
-        if let Some(mut process) = self.members[i].process.take() {
-            process.wait().unwrap();
-        }
+        self.members[i].signal("TERM");
+        self.members[i].wait();
     }
 
     /// Kills a member: no good-bye, no last write.
@@ -166,7 +149,7 @@ impl ReplicaSet {
     /// Lets the primary give its place up for a few seconds. It may find no successor, and refuse.
     pub(crate) async fn step_down(&self) -> bool {
         let command = doc! { "replSetStepDown": 5, "secondaryCatchUpPeriodSecs": 2 };
-        admin(self.members[self.primary().await].port, command, Duration::from_secs(10)).await.is_some()
+        self.members[self.primary().await].admin(command, Duration::from_secs(10)).await.is_some()
     }
 
     /// Stops or resumes what a secondary takes from the others. It throws away what is under way to it, which a frozen one
@@ -174,35 +157,29 @@ impl ReplicaSet {
     pub(crate) async fn replicate(&self, i: usize, replicates: bool) {
         let mode = if replicates { "off" } else { "alwaysOn" };
         let command = doc! { "configureFailPoint": "stopReplProducer", "mode": mode };
-        assert!(admin(self.members[i].port, command, PATIENCE).await.is_some(), "no such fail point");
+        assert!(self.members[i].admin(command, PATIENCE).await.is_some(), "no such fail point");
     }
 
     /// Freezes a member: its connections stay open, and nothing answers.
     pub(crate) fn pause_member(&self, i: usize) {
-        self.signal(i, "STOP");
+        self.members[i].signal("STOP");
     }
 
     /// Lets a frozen member go on.
     pub(crate) fn resume_member(&self, i: usize) {
-        self.signal(i, "CONT");
+        self.members[i].signal("CONT");
     }
 
     /// Starts a member again on the data that it left, and waits until it answers.
     pub(crate) async fn start_member(&mut self, i: usize) {
-        self.spawn(i);
+        self.members[i].spawn();
         self.wait_until_all_answer().await;
     }
 
     /// Ends every member in good order, at the same time.
     pub(crate) fn stop_all(&mut self) {
-        for i in 0..self.members.len() {
-            self.signal(i, "TERM");
-        }
-        for member in &mut self.members {
-            if let Some(mut process) = member.process.take() {
-                process.wait().unwrap();
-            }
-        }
+        self.members.iter().for_each(|member| member.signal("TERM"));
+        self.members.iter_mut().for_each(Member::wait);
     }
 
     /// Replaces one member after the other in good order, the primary last.
@@ -216,11 +193,7 @@ impl ReplicaSet {
 
     /// Starts every member that does not run, and waits until the set is healthy.
     pub(crate) async fn start_all(&mut self) {
-        for i in 0..self.members.len() {
-            if self.members[i].process.is_none() {
-                self.spawn(i);
-            }
-        }
+        self.members.iter_mut().filter(|member| member.pid().is_none()).for_each(Member::spawn);
         self.wait_until_all_answer().await;
         if self.replicated {
             self.wait_until_healthy().await;
@@ -232,7 +205,7 @@ impl ReplicaSet {
         let concern = doc! { "w": i32::try_from(self.members.len()).unwrap(), "j": true };
         let write = doc! { "insert": "replicated", "documents": [{}], "writeConcern": concern };
         let primary = self.primary().await;
-        let written = admin(self.members[primary].port, write, PATIENCE).await;
+        let written = self.members[primary].admin(write, PATIENCE).await;
         assert!(
             written.is_some_and(|reply| !reply.contains_key("writeConcernError")),
             "not replicated:\n{}",
@@ -245,7 +218,7 @@ impl ReplicaSet {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             let primary = self.primary().await;
-            let status = admin(self.members[primary].port, doc! { "replSetGetStatus": 1 }, PAUSE * 10).await;
+            let status = self.members[primary].admin(doc! { "replSetGetStatus": 1 }, PAUSE * 10).await;
             let healthy = status.is_some_and(|status| {
                 status.get_array("members").is_ok_and(|members| {
                     members.iter().all(|member| {
@@ -265,104 +238,28 @@ impl ReplicaSet {
     async fn wait_until_all_answer(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         for i in 0..self.members.len() {
-            while self.members[i].process.is_some() {
-                let port = self.members[i].port;
-                if admin(port, doc! { "ping": 1 }, Duration::from_secs(1)).await.is_some() {
+            while self.pid(i).is_some() {
+                if self.members[i].admin(doc! { "ping": 1 }, Duration::from_secs(1)).await.is_some() {
                     break;
                 }
-                let ended = self.members[i].process.as_mut().and_then(|process| process.try_wait().unwrap());
-                assert!(ended.is_none(), "mongod ended at start:\n{}", self.logs());
+                assert!(!self.members[i].has_ended(), "mongod ended at start:\n{}", self.logs());
                 assert!(Instant::now() < deadline, "mongod did not answer:\n{}", self.logs());
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 
-    fn spawn(&mut self, i: usize) {
-        let replicated = self.replicated;
-        let member = &mut self.members[i];
-        assert!(member.process.is_none(), "member {i} runs already");
-        fs::create_dir_all(&member.dir).unwrap();
-        let log = File::options().create(true).append(true).open(member.dir.join("mongod.log")).unwrap();
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--pdeathsig", "KILL"])
-            .arg(mongod())
-            .args(["--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet", "--wiredTigerCacheSizeGB", "0.25"])
-            .args(["--port", &member.port.to_string()])
-            .arg("--dbpath")
-            .arg(&member.dir)
-            // Fail points; a signal that is obeyed at once; no statistics on the disk.
-            .args(["--setParameter", "enableTestCommands=1"])
-            .args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"])
-            .args(["--setParameter", "diagnosticDataCollectionEnabled=false"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        if replicated {
-            command.args(["--replSet", SET, "--oplogSize", "64"]);
-        }
-        member.process = Some(spawn_from_lasting_thread(command));
-    }
-
-    fn signal(&self, i: usize, signal: &str) {
-        if let Some(pid) = self.pid(i) {
-            let sent = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap();
-            assert!(sent.success(), "kill -{signal} failed");
-        }
-    }
-
     /// The end of every member's log, for a failure's message.
     fn logs(&self) -> String {
-        let mut text = String::new();
-        for member in &self.members {
-            let log = fs::read_to_string(member.dir.join("mongod.log")).unwrap_or_default();
-            let mut lines: Vec<&str> = log.lines().rev().take(8).collect();
-            lines.reverse();
-            text.push_str(&format!("--- port {}\n{}\n", member.port, lines.join("\n")));
-        }
-        text
+        self.members.iter().map(Member::last_words).collect()
     }
 }
 
 impl Drop for ReplicaSet {
     fn drop(&mut self) {
-        for member in &mut self.members {
-            member.kill();
-        }
+        self.members.iter_mut().for_each(Member::kill);
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-impl Member {
-    /// Where clients and other members find it.
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.proxy.as_ref().map_or(self.port, Proxy::port))
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-/// Runs a command on a server's admin database; nothing where it does not answer or refuses.
-async fn admin(port: u16, command: Document, patience: Duration) -> Option<Document> {
-    let host = ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port: Some(port) };
-    // A client of its own for each question: the workers of a client end with the runtime that it was made in, and a
-    // set can be shared by tests with runtimes of their own.
-    let options = ClientOptions::builder()
-        .hosts(vec![host])
-        .direct_connection(true)
-        .server_selection_timeout(patience)
-        .connect_timeout(patience)
-        .build();
-    let client = Client::with_options(options).unwrap();
-    let answer = tokio::time::timeout(patience, client.database("admin").run_command(command)).await;
-    let _ = tokio::time::timeout(PAUSE, client.shutdown().immediate(true)).await;
-    answer.ok().and_then(Result::ok)
 }
 
 /// Removes the data of test processes that were killed before they could.
@@ -372,27 +269,6 @@ fn sweep() {
         let process = name.to_str().and_then(|name| name.strip_prefix("mongod-")?.split('-').next());
         if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
             let _ = fs::remove_dir_all(entry.path());
-        }
-    }
-}
-
-fn mongod() -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/mongod/bin/mongod");
-    assert!(path.is_file(), "{} is missing: run make tools", path.display());
-    path
-}
-
-/// A free port below those that the system hands out for outgoing connections, so that a member which is started again
-/// finds its own port free.
-pub(crate) fn free_port() -> u16 {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 10_000;
-    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
-    let next = NEXT.get_or_init(|| AtomicU16::new(rand::random()));
-    loop {
-        let port = FIRST + next.fetch_add(1, Ordering::Relaxed) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
         }
     }
 }
