@@ -36,7 +36,7 @@ async fn a_key_in_flight_ends_in_the_one_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keyed_call_is_in_flight_where_its_key_is_met_and_not_where_its_counter_is() {
     let store = Store::fresh(Kind::Mongodb).await;
-    let service = Service::on(&store, &[("COUNTER_STORE_TIMEOUT", "1s")]).await;
+    let service = Service::on(&store, &[]).await;
     let user = service.client().await.register().await;
     assert_eq!(user.next().await, 1);
     let client = Client::with_uri_str(&store.url).await.unwrap();
