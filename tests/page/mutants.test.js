@@ -16,7 +16,10 @@ afterEach(() => world.proxy.behave());
 function change(part, from, to) {
   world.proxy.rule('GET', part, async (_, forward) => {
     const answer = await forward({});
-    return { ...answer, body: answer.body.toString().replace(from, to) };
+    const body = answer.body.toString();
+    const changed = body.replace(from, to);
+    assert.notEqual(changed, body, `${part} has no ${from}`);
+    return { ...answer, body: changed };
   });
 }
 
@@ -59,12 +62,12 @@ const mutants = {
   ],
   'no key': [
     /\d !== 1/,
-    () => change(/api\.js$/, '"Idempotency-Key": key', ''),
+    () => change(/api\.js$/, '"Idempotency-Key": kept.key', ''),
     () => checks.lostAnswerTakesOnce(world),
   ],
   'a new key each time': [
     /2 !== 1/,
-    () => change(/api\.js$/, '"Idempotency-Key": key', '"Idempotency-Key": newKey()'),
+    () => change(/api\.js$/, '"Idempotency-Key": kept.key', '"Idempotency-Key": newKey()'),
     () => checks.lostAnswerTakesOnce(world),
   ],
   'text becomes markup': [
