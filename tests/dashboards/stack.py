@@ -109,8 +109,8 @@ class ReplicaSet:
         config = {
             "_id": "rs0",
             "members": [{"_id": index, "host": address} for index, address in enumerate(self.addresses)],
-            # An election takes some seconds, as it does with the defaults, but not more than ten.
-            "settings": {"electionTimeoutMillis": 3000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 3},
+            # An election takes some seconds, as it does with the defaults, long enough for every replica to be seen without a primary.
+            "settings": {"electionTimeoutMillis": 6000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 6},
         }
         self.admin(ports[0], "replSetInitiate", config)
         self.healthy()
