@@ -12,9 +12,10 @@ fn main() {
     println!("cargo:rustc-env=COUNTER_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
     println!("cargo:rerun-if-env-changed=COUNTER_REVISION");
     // A commit changes the log of HEAD. Outside of a checkout neither is there.
-    for file in [".git/HEAD", ".git/logs/HEAD"] {
-        if std::path::Path::new(file).exists() {
-            println!("cargo:rerun-if-changed={file}");
+    for file in ["HEAD", "logs/HEAD"] {
+        let path = output("git", &["rev-parse", "--git-path", file]);
+        if let Some(path) = path.filter(|path| std::path::Path::new(path).exists()) {
+            println!("cargo:rerun-if-changed={path}");
         }
     }
     println!("cargo:rerun-if-changed=build.rs");
