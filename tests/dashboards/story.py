@@ -34,6 +34,8 @@ STILL = {
     ("Autoscaler", "A"): "it is a setting of the autoscaler",
     ("Autoscaler", "B"): "it is a setting of the autoscaler",
     ("Tasks", "B"): "a scrape meets tasks that wait only where it comes in such a moment",
+    ("Unknown outcomes", "A"): "only a write whose answer is lost with the primary ends so, and a run may have none",
+    ("Unsure and repeated", "A"): "only a write whose answer is lost with the primary ends so, and a run may have none",
     ("Threads", "A"): "the blocking pool may have been warm before",
 }
 
