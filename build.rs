@@ -8,8 +8,9 @@ fn main() {
     let revision = std::env::var("COUNTER_REVISION").ok();
     let revision = revision.or_else(|| output("git", &["rev-parse", "--short=12", "HEAD"]));
     let rustc = output(&std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()), &["--version"]);
-    println!("cargo:rustc-env=COUNTER_REVISION={}", revision.as_deref().unwrap_or("unknown"));
-    println!("cargo:rustc-env=COUNTER_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
+    // `cargo run` hands these on to the program, which warns of what looks like a setting of its own and is none.
+    println!("cargo:rustc-env=BUILD_REVISION={}", revision.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=BUILD_RUSTC={}", rustc.as_deref().unwrap_or("unknown"));
     println!("cargo:rerun-if-env-changed=COUNTER_REVISION");
     // A commit changes the log of HEAD. Outside of a checkout neither is there.
     for file in ["HEAD", "logs/HEAD"] {

@@ -19,6 +19,6 @@ pub struct BuildInfo {
 pub const BUILD: BuildInfo = BuildInfo {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    revision: env!("COUNTER_REVISION"),
-    rustc: env!("COUNTER_RUSTC"),
+    revision: env!("BUILD_REVISION"),
+    rustc: env!("BUILD_RUSTC"),
 };
